@@ -1,0 +1,83 @@
+// Bytes of a page in, bytes of a payload out, and back.
+//
+// The store asks for a CompressMode and keeps the Codec that came out of it beside the payload.
+// A page whose 512 words are all equal becomes one word whatever the mode. A page that does not
+// shrink to kMaxCompressed bytes stays raw: above that the slot saved is not worth the work.
+//
+// Payloads read back from a segment are not trusted: Decompress fails on any that do not decode to
+// exactly one page, and never reads or writes outside what it was given.
+#ifndef TMEM_COMPRESS_PAGE_CODEC_H_
+#define TMEM_COMPRESS_PAGE_CODEC_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/units.h"
+
+namespace tmem {
+
+// How a payload is encoded. The numbers are part of the store's record format: never reused.
+enum class Codec : uint8_t {
+  kRaw = 1,         // 4,096 bytes
+  kSameFilled = 2,  // 8 bytes: the word that fills the page
+  kLz4 = 3,         // one LZ4 block
+  kZstd = 4,        // one zstd frame, no checksum, no content size
+};
+
+// What an administrator chooses, per guest and per class of pool.
+enum class CompressMode : uint8_t {
+  kOff,    // raw, or same-filled
+  kFast,   // LZ4
+  kDense,  // zstd
+};
+
+// "off", "fast", "dense".
+std::string_view ToString(CompressMode mode);
+std::optional<CompressMode> ParseCompressMode(std::string_view text);
+std::string_view ToString(Codec codec);
+
+// Payloads above this many bytes are kept raw.
+inline constexpr size_t kMaxCompressed = 3072;
+
+struct Payload {
+  Codec codec;
+  std::span<const std::byte> bytes;
+};
+
+// The compression contexts and scratch memory of one thread. Not thread-safe; movable.
+class PageCodec {
+ public:
+  struct Config {
+    int zstd_level = 1;  // ZSTD_minCLevel() .. 19; see docs/decisions/ for the default
+  };
+
+  PageCodec() : PageCodec(Config{}) {}
+  explicit PageCodec(const Config& config);
+  ~PageCodec();
+  PageCodec(PageCodec&&) noexcept;
+  PageCodec& operator=(PageCodec&&) noexcept;
+
+  // The payload's bytes lie in this codec's scratch (valid until the next call), or are the page
+  // itself (kRaw). REQUIRES: nobody writes to `page` meanwhile.
+  Payload Compress(PageView page, CompressMode mode);
+
+  // Decodes into `out`. False if the payload is not a valid encoding of one page; `out` is then
+  // unspecified.
+  [[nodiscard]] bool Decompress(Codec codec, std::span<const std::byte> payload,
+                                MutablePageView out);
+
+ private:
+  struct Contexts;
+  std::unique_ptr<Contexts> contexts_;
+};
+
+// The word that fills the whole page, if one does.
+std::optional<uint64_t> SameFilledWord(PageView page);
+
+}  // namespace tmem
+
+#endif  // TMEM_COMPRESS_PAGE_CODEC_H_
