@@ -1,0 +1,60 @@
+// A hypervisor without Xen: guests are processes of this machine that connect to a Unix socket.
+//
+// It stands in for three things. Grants: a guest shares pages of a sealed memfd, and a grant
+// reference is 1 + the page's number in it. Event channels: pairs of eventfds. xenstore: a tree in
+// this process, which guests read, write and watch through the socket with their own domid's
+// rights. loopback/wire.h states the socket's messages; client/ speaks the other end.
+//
+// A guest comes into being by connecting with a name and is gone when its connection closes: then
+// its part of the tree is removed and kReleaseDomain fires. The domid belongs to the name
+// for the life of this object; the uuid is derived from the name, so that it outlives the daemon.
+//
+// Who may connect is decided by the socket file's owner and mode. A guest can still be hostile:
+// a memfd that could shrink under us is refused, messages are checked against the limits in
+// wire.h, a guest that does not read its answers is cut off, and none of it blocks another guest.
+//
+// Threads: an internal thread serves the socket; the public interface is the control thread's.
+#ifndef TMEM_HYPERCALL_LOOPBACK_LOOPBACK_HYPERVISOR_H_
+#define TMEM_HYPERCALL_LOOPBACK_LOOPBACK_HYPERVISOR_H_
+
+#include <sys/types.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "hypercall/transport.h"
+
+namespace tmem::loopback {
+
+class LoopbackHypervisor final : public Hypervisor {
+ public:
+  struct Config {
+    std::string socket_path;
+    mode_t socket_mode = 0600;
+  };
+
+  // Listens on the socket. A stale socket file of a dead process is replaced; kExists if a live
+  // process listens there.
+  static Result<std::unique_ptr<LoopbackHypervisor>> Create(const Config& config);
+  // Disconnects every guest and removes the socket file.
+  ~LoopbackHypervisor() override;
+
+  std::string_view name() const override { return "loopback"; }
+  Directory& directory() override;
+  Result<std::vector<GuestInfo>> Guests() override;
+  Result<std::unique_ptr<SharedPages>> Map(GuestId guest, std::span<const GrantRef> refs) override;
+  Result<std::unique_ptr<EventChannel>> Bind(GuestId guest, EventPort port) override;
+
+ private:
+  class Impl;
+  explicit LoopbackHypervisor(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tmem::loopback
+
+#endif  // TMEM_HYPERCALL_LOOPBACK_LOOPBACK_HYPERVISOR_H_
