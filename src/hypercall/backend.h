@@ -1,0 +1,92 @@
+// The backend's side of xenbus: makes the device nodes of each allowed guest, follows the
+// frontends' states, and keeps one Connection for each guest.
+//
+//   guest appears -> admit() decides -> store guest added -> device nodes written, InitWait
+//   frontend Initialised -> keys read once and checked, pages mapped, ports bound -> Connected
+//   frontend Closing/Closed, or a violation -> queues detached, pages unmapped -> Closed ->
+//   InitWait guest gone -> connection dropped, device nodes removed, store guest removed
+//
+// docs/protocol.md has the state table. A frontend that breaks the protocol loses its connection
+// alone, with one rate-limited log line, and stays Closed, with the reason in the key `error`,
+// until its guest goes or an administrator calls Forgive().
+//
+// Threads: one control thread calls everything here except ReportViolation.
+#ifndef TMEM_HYPERCALL_BACKEND_H_
+#define TMEM_HYPERCALL_BACKEND_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/units.h"
+#include "hypercall/queue.h"
+#include "hypercall/transport.h"
+#include "pools/store.h"
+
+namespace tmem {
+
+// Where queues are served: the daemon's workers.
+class QueueHost {
+ public:
+  virtual ~QueueHost() = default;
+  // Serves the queue from now on.
+  virtual void Attach(std::shared_ptr<Queue> queue) = 0;
+  // Returns when no thread touches the queue any more. Nothing if it is not attached.
+  virtual void Detach(const Queue& queue) = 0;
+};
+
+// What an administrator sees of one guest's connection.
+struct ConnectionInfo {
+  GuestInfo guest;
+  std::string state;   // "waiting", "connected", "closed", "violated"
+  std::string reason;  // of a violation
+  uint32_t queues = 0;
+  uint64_t requests = 0;       // ring requests served, over all connections of this guest
+  uint64_t notifications = 0;  // wake-ups sent
+};
+
+class Backend {
+ public:
+  // Settings of a guest that may use tmem; nullopt refuses it: no device nodes are made.
+  using Admit = std::function<std::optional<GuestSettings>(const GuestInfo&)>;
+
+  struct Limits {  // announced to frontends, and enforced
+    uint32_t max_queues = 4;
+    uint32_t max_ring_page_order = 4;
+    uint32_t max_slots = 512;
+  };
+
+  // All references must outlive the backend.
+  Backend(Hypervisor& hypervisor, Store& store, QueueHost& host, const Clock& clock, Admit admit,
+          const Limits& limits);
+  // Detaches every queue and unmaps every page; guests stay in the store.
+  ~Backend();
+
+  // Sets the watches and takes up the guests that run already.
+  Result<void> Start();
+
+  // Readable when HandleEvents has something to do; for the control thread's poll.
+  std::vector<int> PollFds() const;
+  // Never blocks for long: work is bounded by the number of events that are waiting.
+  void HandleEvents();
+
+  std::vector<ConnectionInfo> Connections() const;
+  // A guest by number or, if there is none, by name.
+  std::optional<GuestInfo> Find(const std::string& guest) const;
+  // Lets a guest that violated the protocol connect again.
+  Result<void> Forgive(GuestId guest);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tmem
+
+#endif  // TMEM_HYPERCALL_BACKEND_H_

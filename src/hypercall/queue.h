@@ -1,0 +1,84 @@
+// One queue of one connection: takes requests off a ring, executes them in order against the
+// store, and answers.
+//
+// The ring and the data slots are shared with a guest that may be hostile. A request is copied out
+// of the ring once and checked as a whole; a page is copied out of its slot once before anything
+// looks at it. Whatever a correct frontend cannot send is a violation: the queue stops for good,
+// answers nothing more, and tells its owner.
+//
+// Threads: Process, Arm and Acknowledge are called by one worker at a time; the counters may be
+// read by any thread.
+#ifndef TMEM_HYPERCALL_QUEUE_H_
+#define TMEM_HYPERCALL_QUEUE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/units.h"
+#include "compress/page_codec.h"
+#include "hypercall/abi/tmemif.h"
+#include "hypercall/ring.h"
+#include "hypercall/transport.h"
+#include "pools/store.h"
+
+namespace tmem {
+
+class Queue {
+ public:
+  enum class Turn {
+    kIdle,    // no request is waiting
+    kMore,    // the budget is used up; more is waiting
+    kBroken,  // the frontend violated the protocol; Process does nothing from now on
+  };
+
+  // What the handshake agreed on and mapped.
+  struct Parts {
+    std::unique_ptr<SharedPages> ring;   // TMEMIF_RING_BYTES(ring_page_order)
+    std::unique_ptr<SharedPages> slots;  // one page a slot
+    std::unique_ptr<EventChannel> channel;
+    uint32_t ring_page_order = 0;
+    uint32_t slot_count = 0;
+    bool may_post = false;  // feature-posted-put was agreed
+  };
+
+  // Called once, from the worker, with the reason of a violation.
+  using OnViolation = std::function<void(const std::string& reason)>;
+
+  // Continues from the ring's own indices: requests at and after rsp_prod are executed.
+  Queue(Store& store, std::shared_ptr<Guest> guest, Parts parts, OnViolation on_violation);
+  ~Queue();
+
+  // Executes requests until none is waiting or about `budget` pages were moved, then notifies the
+  // frontend if it asked for that.
+  Turn Process(PageCodec& codec, PageCount budget);
+
+  // Asks the frontend to notify us of the next request. True if one came meanwhile: do not sleep.
+  bool Arm();
+
+  // Readable when the frontend notified.
+  int event_fd() const { return parts_.channel->fd(); }
+  void Acknowledge() { parts_.channel->Acknowledge(); }
+
+  uint64_t requests() const { return requests_.load(std::memory_order_relaxed); }
+  uint64_t notifications() const { return notifications_.load(std::memory_order_relaxed); }
+
+ private:
+  class Execution;
+
+  const Parts parts_;
+  BackRing ring_;
+  Store& store_;
+  const std::shared_ptr<Guest> guest_;
+  OnViolation on_violation_;
+  bool broken_ = false;
+  std::unique_ptr<std::array<std::byte, kPageSize>> page_;  // private copy of the page in hand
+  std::atomic<uint64_t> requests_{0};
+  std::atomic<uint64_t> notifications_{0};
+};
+
+}  // namespace tmem
+
+#endif  // TMEM_HYPERCALL_QUEUE_H_

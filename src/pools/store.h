@@ -1,0 +1,144 @@
+// The page store: guests, their pools, and every page that tmemd holds.
+//
+// A page is stored under its handle (guest's pool, object id, index). The rules are those of the
+// old hypervisor's tmem (docs/architecture.md, "Semantics"):
+//   - a get from a private ephemeral pool removes the page; from a persistent or shared pool not
+//   - a put over a stored page replaces it; if it cannot be stored, the old page is dropped too
+//   - persistent pages stay until flushed; ephemeral pages may vanish at any time
+//   - flushing what is not there succeeds
+//   - a frozen guest's puts are refused (and drop the old page), its flushes are executed
+//   - a shared pool is ephemeral, needs authorization, and lives until its last guest leaves
+//
+// Memory: pages live in segments of kSegmentSize, each owned by one guest (or one shared pool) and
+// one class. Segments in use never exceed the capacity; a guest's charge never exceeds its cap.
+// When memory is short, the oldest ephemeral segment of the guest furthest above its weighted
+// share is evicted; if there is none to evict, the put is refused.
+//
+// Threads: all methods may be called from any thread. Operations on different partitions run in
+// parallel; no lock is held across compression. Operations of one guest on one object that are
+// issued in order by one thread take effect in order. A PageCodec belongs to the calling thread.
+#ifndef TMEM_POOLS_STORE_H_
+#define TMEM_POOLS_STORE_H_
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "compress/page_codec.h"
+#include "pools/settings.h"
+#include "pools/stats.h"
+
+namespace tmem {
+
+inline constexpr uint32_t kMaxPoolsPerGuest = 16;
+inline constexpr uint32_t kMaxSharedPools = 16;  // a host
+
+enum class PutStatus : uint8_t { kStored, kNoMemory, kFrozen, kNoPool };
+enum class GetStatus : uint8_t {
+  kHit,
+  kMiss,
+  kEmpty,    // a miss, and the pool holds no page at all
+  kCorrupt,  // stored, but does not decode or verify; dropped if ephemeral
+  kNoPool,
+};
+enum class FlushStatus : uint8_t {
+  kDone,
+  kFrozen,  // done; the guest is frozen
+  kMore,    // the budget is used up: call again to go on
+  kNoPool,
+};
+enum class NewPoolError : uint8_t {
+  kDenied,   // persistent and shared together
+  kNoSpace,  // no free pool id, or no free shared pool
+};
+
+struct PoolOptions {
+  PageClass page_class = PageClass::kEphemeral;
+  bool shared = false;
+  Uuid uuid;  // of a shared pool; all ones makes the pool private
+};
+
+// A page's place: pool of the calling guest, object, index.
+struct Handle {
+  PoolId pool;
+  ObjectId object;
+  PageIndex index;
+};
+
+class Guest;  // guest.h, private to this room
+
+class Store {
+ public:
+  struct Config {
+    Bytes capacity = MiB(256);         // rounded down to whole segments
+    Bytes max_capacity = kUnlimited;   // upper bound of SetCapacity; default: 4 x capacity. Address
+                                       // space is reserved for it, memory is not.
+    bool shared_auth_default = false;  // may guests join shared pools that nobody authorized?
+  };
+
+  // kInvalid for a capacity below one segment, kExhausted if the address space cannot be reserved.
+  static Result<std::unique_ptr<Store>> Create(const Config& config);
+  // REQUIRES: no other thread is inside a method.
+  ~Store();
+
+  // A random number for this store's life: a frontend that finds another one has lost its pages.
+  const Uuid& id() const;
+
+  // ---- guests (control path) ----
+
+  // kExists if the id is in use, kInvalid for bad settings. The reserve is not checked against
+  // others': reserves may be overcommitted by an administrator, and are then served in order.
+  Result<std::shared_ptr<Guest>> AddGuest(GuestId id, const GuestSettings& settings);
+  // Flushes all that the guest owns and leaves its shared pools. Operations on its handle from now
+  // on find no pool. Nothing if there is no such guest.
+  void RemoveGuest(GuestId id);
+  // Takes effect for the next operation. A cap below what is stored evicts ephemeral pages until
+  // it holds, and refuses persistent puts while it does not.
+  Result<void> Configure(GuestId id, const GuestSettings& settings);
+  Result<GuestSettings> SettingsOf(GuestId id) const;
+  std::vector<GuestId> Guests() const;
+
+  // Drops the guest's ephemeral pages in private pools. Returns the bytes given back.
+  Result<Bytes> FlushEphemeral(GuestId id);
+
+  // Evicts ephemeral segments until at most `capacity` (rounded down to whole segments) is in use.
+  // Returns the capacity now in force: larger than asked while persistent pages hold more; it then
+  // shrinks as they go. Memory is returned to the system.
+  Bytes SetCapacity(Bytes capacity);
+
+  // ---- the data path ----
+
+  std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options);
+  // Flushes at most `budget` pages; kMore if some remain. The pool answers kNoPool to everything
+  // else from the first call on.
+  FlushStatus DestroyPool(Guest& guest, PoolId pool, PageCount budget);
+
+  // REQUIRES: nobody writes to `page` meanwhile (a copy, never a page shared with a guest).
+  PutStatus Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec);
+  // `page` is unspecified unless kHit. REQUIRES: `page` is private memory.
+  GetStatus Get(Guest& guest, const Handle& handle, MutablePageView page, PageCodec& codec);
+  FlushStatus FlushPage(Guest& guest, const Handle& handle);
+  // Flushes at most `budget` pages of the object; kMore if some remain.
+  FlushStatus FlushObject(Guest& guest, PoolId pool, const ObjectId& object, PageCount budget);
+
+  // The pool's class, or nullopt: no such pool.
+  static std::optional<PageClass> ClassOf(const Guest& guest, PoolId pool);
+
+  // ---- figures ----
+
+  Result<GuestStats> StatsOf(GuestId id) const;
+  StoreStats Stats() const;
+
+ private:
+  class Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tmem
+
+#endif  // TMEM_POOLS_STORE_H_
