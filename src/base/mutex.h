@@ -27,7 +27,8 @@ enum class LockRank : uint8_t {
   kControl,    // daemon, connections, configuration: never on the data path
   kDirectory,  // the loopback tree and its watches
   kGuests,     // the store's table of guests and shared pools
-  kPools,      // one guest's pool table, changed by NEW_POOL and DESTROY_POOL only
+  kSharing,    // guests leaving shared pools, one at a time
+  kPools,      // pool tables, changed by NEW_POOL and DESTROY_POOL only
   kPartition,  // objects of one partition: one is held by a page operation
   kHeap,       // slots of one heap
   kArena,      // free segments and capacity

@@ -1,0 +1,95 @@
+// One guest: its settings, its ledger, its pools, and the keyspace of its private pools.
+//
+// A pool id maps to one atomic word that says all an operation needs to know: whether the pool
+// lives, its class, and where its pages are. A new serial number in each new word lets an operation
+// tell, under its partition's lock, that the pool is still the one it began with.
+//
+// Thread-safe. Owned by shared pointers: operations may outlive the guest's removal for a moment,
+// and then find no pool.
+#ifndef TMEM_POOLS_GUEST_H_
+#define TMEM_POOLS_GUEST_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "base/mutex.h"
+#include "base/units.h"
+#include "pools/keyspace.h"
+#include "pools/ledger.h"
+#include "pools/settings.h"
+#include "pools/shared_pools.h"
+#include "pools/stats.h"
+#include "pools/store.h"
+
+namespace tmem {
+
+class Guest {
+ public:
+  // A pool as one operation sees it.
+  struct Pool {
+    PoolTicket ticket;
+    PageClass page_class = PageClass::kEphemeral;
+    std::optional<SharedPools::Place> shared;  // absent: private
+  };
+
+  Guest(GuestId id, const GuestSettings& settings, std::shared_ptr<Keyspace> keyspace);
+
+  GuestId id() const { return id_; }
+  Ledger& ledger() { return ledger_; }
+  const Ledger& ledger() const { return ledger_; }
+  Keyspace& keyspace() { return *keyspace_; }
+  const Keyspace& keyspace() const { return *keyspace_; }
+
+  GuestSettings settings() const;
+  // The ledger's cap and the hot copies below follow; the keyspace's stake does not.
+  void SetSettings(const GuestSettings& settings);
+  bool frozen() const { return frozen_.load(std::memory_order_relaxed); }
+  CompressMode compress(PageClass page_class) const {
+    return compress_[static_cast<int>(page_class)].load(std::memory_order_relaxed);
+  }
+
+  // nullopt: no such pool, or it is being destroyed.
+  std::optional<Pool> Find(PoolId pool) const;
+  // Ids of the pools that live.
+  std::vector<PoolId> Pools() const;
+
+  // Takes a free id; nullopt if there is none, or the guest is closed.
+  std::optional<PoolId> Open(PageClass page_class, std::optional<SharedPools::Place> shared);
+  // Ends a pool: nobody can use it from now on, its id is not free yet. False if it did not live.
+  bool Close(PoolId pool);
+  // A pool that was closed and is not yet released.
+  std::optional<Pool> FindClosed(PoolId pool) const;
+  // Frees a closed pool's id, and adds to the counters of pools that ended. False if somebody else
+  // released it already.
+  bool Release(PoolId pool, const PoolCounters& counters);
+  // No pool can be opened any more.
+  void CloseForGood();
+
+  PoolCounters retired() const;
+
+ private:
+  std::optional<Pool> FindInState(PoolId pool, uint64_t state) const;
+
+  const GuestId id_;
+  Ledger ledger_;
+  const std::shared_ptr<Keyspace> keyspace_;
+
+  // Hot copies of settings. Relaxed: they take effect soon, not at once.
+  std::atomic<bool> frozen_;
+  std::array<std::atomic<CompressMode>, kPageClasses> compress_;
+
+  mutable Mutex mutex_{LockRank::kLeaf};
+  GuestSettings settings_ TMEM_GUARDED_BY(mutex_);
+  PoolCounters retired_ TMEM_GUARDED_BY(mutex_);
+  uint64_t last_serial_ TMEM_GUARDED_BY(mutex_) = 0;
+  bool closed_for_good_ TMEM_GUARDED_BY(mutex_) = false;
+  // Written under mutex_ with release, read anywhere with acquire.
+  std::array<std::atomic<uint64_t>, kMaxPoolsPerGuest> pools_{};
+};
+
+}  // namespace tmem
+
+#endif  // TMEM_POOLS_GUEST_H_

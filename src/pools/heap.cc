@@ -1,0 +1,222 @@
+#include "pools/heap.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstring>
+#include <new>
+
+namespace tmem {
+
+namespace {
+
+constexpr size_t kBitsPerWord = 64;
+
+size_t BitmapWords(uint32_t slots) { return (slots + kBitsPerWord - 1) / kBitsPerWord; }
+
+// The largest slot that may serve a payload in a heap of so many segments: half as large again
+// while the heap is tiny, 1/32 more (about one size class) once it has 512 segments.
+size_t SlackLimit(size_t payload_bytes, uint32_t segments) {
+  const size_t divisor = std::clamp<size_t>(segments / 16, 2, 32);
+  return payload_bytes + payload_bytes / divisor;
+}
+
+// An ephemeral segment is filled again only when so little of it is used.
+bool IsSparse(uint32_t used, uint32_t slots) { return used <= slots / 2; }
+
+}  // namespace
+
+Heap::Slot::~Slot() {
+  if (heap_ != nullptr) heap_->Abandon(*this);
+}
+
+std::byte* Heap::Slot::payload() const {
+  return SlotAddress(heap_->arena_.BaseOf(segment_), heap_->table_[segment_].size_class, slot_);
+}
+
+RecordHeader& Heap::Slot::header() const { return HeaderAt(heap_->arena_.BaseOf(segment_), slot_); }
+
+void Heap::Slot::Publish() {
+  heap_->table_[segment_].unpublished.fetch_sub(1, std::memory_order_release);
+  heap_ = nullptr;
+}
+
+Heap::Heap(Memory& memory, Memory::StakeId stake, PageClass page_class)
+    : memory_(memory),
+      arena_(memory.arena()),
+      table_(arena_.table()),
+      stake_(stake),
+      page_class_(page_class),
+      partial_(static_cast<size_t>(SizeClassCount()), SegmentList(table_, &SegmentInfo::partial)),
+      by_age_(table_, &SegmentInfo::age) {}
+
+Heap::~Heap() { assert(segments_ == 0); }
+
+std::optional<Heap::Slot> Heap::Allocate(size_t payload_bytes, Growth growth) {
+  {
+    MutexLock lock(mutex_);
+    auto slot = AllocateFromPartial(payload_bytes);
+    if (slot || growth == Growth::kForbidden) return slot;
+  }
+  const SegmentId segment = memory_.Take(stake_, page_class_);
+  if (segment == kNoSegment) return std::nullopt;
+  MutexLock lock(mutex_);
+  Open(segment, SizeClassFor(payload_bytes));
+  return AllocateIn(segment);
+}
+
+std::optional<Heap::Slot> Heap::AllocateFromPartial(size_t payload_bytes) {
+  const size_t limit = SlackLimit(payload_bytes, segments_);
+  SizeClass size_class = SizeClassFor(payload_bytes);
+  do {
+    const SegmentId segment = partial_[size_class].first();
+    if (segment != kNoSegment) return AllocateIn(segment);
+    ++size_class;
+  } while (size_class < SizeClassCount() && SlotSize(size_class) <= limit);
+  return std::nullopt;
+}
+
+Heap::Slot Heap::AllocateIn(SegmentId segment) {
+  SegmentInfo& info = table_[segment];
+  uint32_t word = info.first_free_word;
+  while (info.free_slots[word] == 0) ++word;
+  info.first_free_word = word;
+  const auto bit = static_cast<uint32_t>(std::countr_zero(info.free_slots[word]));
+  info.free_slots[word] &= info.free_slots[word] - 1;
+  ++info.used;
+  // Relaxed: whoever reads it to evict holds the lock that we hold.
+  info.unpublished.fetch_add(1, std::memory_order_relaxed);
+  if (info.used == SlotsPerSegment(info.size_class)) Unlist(segment);
+  return Slot(this, segment, word * kBitsPerWord + bit);
+}
+
+void Heap::Open(SegmentId segment, SizeClass size_class) {
+  const uint32_t slots = SlotsPerSegment(size_class);
+  // The segment may have had another owner: none of its headers may look live.
+  std::memset(arena_.BaseOf(segment) + kSegmentSize - slots * sizeof(RecordHeader), 0,
+              slots * sizeof(RecordHeader));
+  SegmentInfo& info = *std::construct_at(&table_[segment]);
+  info.size_class = size_class;
+  info.free_slots = std::make_unique<uint64_t[]>(BitmapWords(slots));
+  std::fill_n(info.free_slots.get(), BitmapWords(slots), ~uint64_t{0});
+  if (slots % kBitsPerWord != 0) {
+    info.free_slots[slots / kBitsPerWord] = (uint64_t{1} << slots % kBitsPerWord) - 1;
+  }
+  ++segments_;
+  bitmap_bytes_ += BitmapWords(slots) * sizeof(uint64_t);
+  by_age_.PushBack(segment);
+  List(segment);
+}
+
+void Heap::List(SegmentId segment) {
+  SegmentInfo& info = table_[segment];
+  partial_[info.size_class].PushBack(segment);
+  info.listed = true;
+}
+
+void Heap::Unlist(SegmentId segment) {
+  SegmentInfo& info = table_[segment];
+  partial_[info.size_class].Remove(segment);
+  info.listed = false;
+}
+
+bool Heap::CloseIfUnused(SegmentId segment) {
+  SegmentInfo& info = table_[segment];
+  if (info.used != 0) return false;
+  if (info.listed) Unlist(segment);
+  if (!info.detached) by_age_.Remove(segment);
+  --segments_;
+  bitmap_bytes_ -= BitmapWords(SlotsPerSegment(info.size_class)) * sizeof(uint64_t);
+  std::destroy_at(&info);
+  return true;
+}
+
+bool Heap::FreeSlot(SegmentId segment, uint32_t slot) {
+  SegmentInfo& info = table_[segment];
+  const uint32_t word = slot / kBitsPerWord;
+  info.free_slots[word] |= uint64_t{1} << slot % kBitsPerWord;
+  info.first_free_word = std::min(info.first_free_word, word);
+  --info.used;
+  if (CloseIfUnused(segment)) return true;
+  if (info.listed || info.detached) return false;
+  if (page_class_ == PageClass::kPersistent) {
+    List(segment);
+  } else if (IsSparse(info.used, SlotsPerSegment(info.size_class))) {
+    by_age_.Remove(segment);
+    by_age_.PushBack(segment);
+    List(segment);
+  }
+  return false;
+}
+
+void Heap::Free(std::span<const Location> locations) {
+  size_t next = 0;
+  while (next < locations.size()) {
+    SegmentId emptied = kNoSegment;
+    {
+      MutexLock lock(mutex_);
+      while (next < locations.size() && emptied == kNoSegment) {
+        const Location location = locations[next++];
+        if (FreeSlot(location.segment(), location.slot())) emptied = location.segment();
+      }
+    }
+    if (emptied != kNoSegment) GiveBack(emptied);
+  }
+}
+
+void Heap::Abandon(const Slot& slot) {
+  bool emptied;
+  {
+    MutexLock lock(mutex_);
+    table_[slot.segment_].unpublished.fetch_sub(1, std::memory_order_relaxed);
+    emptied = FreeSlot(slot.segment_, slot.slot_);
+  }
+  if (emptied) GiveBack(slot.segment_);
+}
+
+void Heap::GiveBack(SegmentId segment) { memory_.GiveBack(stake_, page_class_, segment); }
+
+SegmentId Heap::DetachOldest() {
+  MutexLock lock(mutex_);
+  for (SegmentId segment = by_age_.first(); segment != kNoSegment;
+       segment = by_age_.After(segment)) {
+    SegmentInfo& info = table_[segment];
+    if (info.unpublished.load(std::memory_order_acquire) != 0) continue;
+    if (info.listed) Unlist(segment);
+    by_age_.Remove(segment);
+    info.detached = true;
+    ++info.used;
+    return segment;
+  }
+  return kNoSegment;
+}
+
+void Heap::LetGo(SegmentId segment) {
+  bool emptied;
+  {
+    MutexLock lock(mutex_);
+    --table_[segment].used;
+    emptied = CloseIfUnused(segment);
+  }
+  if (emptied) GiveBack(segment);
+}
+
+std::byte* Heap::PayloadOf(Location location) const {
+  return SlotAddress(arena_.BaseOf(location.segment()), table_[location.segment()].size_class,
+                     location.slot());
+}
+
+RecordHeader& Heap::HeaderIn(SegmentId segment, uint32_t slot) const {
+  return HeaderAt(arena_.BaseOf(segment), slot);
+}
+
+uint32_t Heap::SlotsIn(SegmentId segment) const {
+  return SlotsPerSegment(table_[segment].size_class);
+}
+
+size_t Heap::bytes() const {
+  MutexLock lock(mutex_);
+  return segments_ * sizeof(SegmentInfo) + bitmap_bytes_;
+}
+
+}  // namespace tmem

@@ -1,0 +1,478 @@
+#include "pools/keyspace.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <random>
+#include <utility>
+
+namespace tmem {
+
+namespace {
+
+constexpr uint32_t kPartitionBits = 4;
+static_assert(1u << kPartitionBits == Keyspace::kPartitions);
+
+// How many pages leave the index under one hold of a partition's lock.
+constexpr size_t kFreedPerHold = 64;
+
+uint32_t HeaderObject(ObjectNumber number, uint64_t hash) {
+  return number << kPartitionBits | static_cast<uint32_t>(hash >> (64 - kPartitionBits));
+}
+
+uint32_t Checksum(std::span<const std::byte> payload) {
+  return static_cast<uint32_t>(XXH3_64bits(payload.data(), payload.size()));
+}
+
+uint64_t RandomKey() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+bool IsCompressed(Codec codec) { return codec == Codec::kLz4 || codec == Codec::kZstd; }
+
+}  // namespace
+
+// Slots whose pages left the index, gathered under a partition's lock and freed outside of it.
+class Keyspace::Freed {
+ public:
+  explicit Freed(Heap& heap) : heap_(heap) {}
+  Freed(const Freed&) = delete;
+  Freed& operator=(const Freed&) = delete;
+  ~Freed() { Flush(); }
+
+  bool full() const { return count_ == locations_.size(); }
+  // REQUIRES: !full().
+  void Add(Location location) {
+    if (location) locations_[count_++] = location;
+  }
+  // REQUIRES: no lock of this room is held; nor at the end of this object's life.
+  void Flush() { heap_.Free({locations_.data(), std::exchange(count_, 0)}); }
+
+ private:
+  Heap& heap_;
+  std::array<Location, kFreedPerHold> locations_;
+  size_t count_ = 0;
+};
+
+std::shared_ptr<Keyspace> Keyspace::Create(Memory& memory, uint32_t weight, uint32_t reserve) {
+  const Memory::StakeId stake = memory.Join(weight, reserve);
+  std::shared_ptr<Keyspace> keyspace(new Keyspace(memory, stake));
+  memory.SetEvictable(stake, keyspace);
+  return keyspace;
+}
+
+Keyspace::Keyspace(Memory& memory, Memory::StakeId stake)
+    : memory_(memory),
+      stake_(stake),
+      hash_key_(RandomKey()),
+      heaps_{Heap(memory, stake, PageClass::kEphemeral),
+             Heap(memory, stake, PageClass::kPersistent)} {
+  for (auto& partition : partitions_) partition = std::make_unique<Partition>(hash_key_);
+}
+
+Keyspace::~Keyspace() { memory_.Leave(stake_); }
+
+Keyspace::Found Keyspace::Find(Partition& partition, uint64_t hash, const PageRef& ref) {
+  Found found;
+  found.number = partition.objects.Find(hash, ref.pool, ref.object);
+  if (found.number == kNoObject) return found;
+  found.object = partition.objects.At(found.number);
+  found.location = found.object->pages.Find(ref.index.value);
+  return found;
+}
+
+void Keyspace::Count(PoolShard& shard, Location location, int64_t sign) {
+  const auto delta = static_cast<uint64_t>(sign);
+  shard.pages.store(shard.pages.load(std::memory_order_relaxed) + delta, std::memory_order_relaxed);
+  shard.stored.same_filled += location.codec() == Codec::kSameFilled ? delta : 0;
+  shard.stored.compressed += IsCompressed(location.codec()) ? delta : 0;
+  shard.stored.payload_bytes += delta * location.length();
+  shard.stored.charged_bytes += delta * location.charge().value;
+}
+
+// Takes a page out of the index; the caller frees its slot. From here on the record is dead for
+// whoever would scan the segment.
+Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Found& found,
+                           uint32_t index) {
+  Object& object = *found.object;
+  PoolShard& shard = partition.pools[object.pool];
+  const Location location = object.pages.Remove(index, partition.node_memory);
+  heap(page_class).HeaderOf(location).state.store(0, std::memory_order_relaxed);
+  Count(shard, location, -1);
+  object.payer->Release(location.charge());
+  object.charged -= location.charge();
+  if (object.pages.size() == 0) {
+    partition.objects.Erase(found.number);
+    --shard.stored.objects;
+  }
+  return location;
+}
+
+// ---- put ----
+
+// Enters the filled slot under the page's index; returns what was there. The object exists or is
+// made; its payer is the charge's.
+Location Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref,
+                         const Payload& payload, Heap::Slot& slot, Charge& charge) {
+  PoolShard& shard = partition.pools[ref.pool];
+  ObjectNumber number = partition.objects.Find(hash, ref.pool, ref.object);
+  if (number == kNoObject) {
+    number = partition.objects.Insert(hash, ref.pool, ref.object);
+    partition.objects.At(number)->payer = &charge.ledger();
+    ++shard.stored.objects;
+  }
+  Object& object = *partition.objects.At(number);
+
+  RecordHeader& header = slot.header();
+  header.object = HeaderObject(number, hash);
+  header.index = ref.index.value;
+  const Location location(slot.segment(), slot.slot(), payload.codec, payload.bytes.size());
+  const Location old = object.pages.Exchange(ref.index.value, location, partition.node_memory);
+  // Release: whoever sees the record live sees all of it.
+  header.state.store(++partition.last_sequence << 8 | RecordHeader::kLive,
+                     std::memory_order_release);
+  slot.Publish();
+  object.charged += charge.amount();
+  charge.Keep();
+  Count(shard, location, 1);
+  return old;
+}
+
+PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
+                            Heap::Slot slot, Charge charge) {
+  std::memcpy(slot.payload(), payload.bytes.data(), payload.bytes.size());
+  RecordHeader& header = slot.header();
+  header.length = static_cast<uint16_t>(payload.bytes.size());
+  header.codec = payload.codec;
+  header.checksum = page_class == PageClass::kPersistent ? Checksum(payload.bytes) : 0;
+
+  const uint64_t hash = HashOf(ref);
+  Partition& partition = PartitionOf(hash);
+  Freed freed(heap(page_class));
+  MutexLock lock(partition.mutex);
+  if (!ref.ticket.Valid()) return PutStatus::kNoPool;
+  PoolCounters& counters = partition.pools[ref.pool].counters;
+  ++counters.puts;
+
+  const Found found = Find(partition, hash, ref);
+  if (found.object != nullptr && found.object->payer != &charge.ledger()) {
+    if (!charge.ledger().TryCharge(found.object->charged)) {
+      ++counters.puts_no_memory;
+      if (found.location != nullptr) {
+        ++counters.dup_puts_flushed;
+        freed.Add(TakeOut(partition, page_class, found, ref.index.value));
+      }
+      return PutStatus::kNoMemory;
+    }
+    found.object->payer->Release(found.object->charged);
+    found.object->payer = &charge.ledger();
+  }
+
+  const Location old = Enter(partition, hash, ref, payload, slot, charge);
+  ++counters.puts_stored;
+  if (old) {
+    ++counters.dup_puts_replaced;
+    Object& object = *partition.objects.At(partition.objects.Find(hash, ref.pool, ref.object));
+    heap(page_class).HeaderOf(old).state.store(0, std::memory_order_relaxed);
+    Count(partition.pools[ref.pool], old, -1);
+    object.payer->Release(old.charge());
+    object.charged -= old.charge();
+    freed.Add(old);
+  }
+  return PutStatus::kStored;
+}
+
+PutStatus Keyspace::Refuse(const PageRef& ref, PageClass page_class, PutStatus why) {
+  const uint64_t hash = HashOf(ref);
+  Partition& partition = PartitionOf(hash);
+  Freed freed(heap(page_class));
+  MutexLock lock(partition.mutex);
+  if (!ref.ticket.Valid()) return PutStatus::kNoPool;
+  PoolCounters& counters = partition.pools[ref.pool].counters;
+  ++counters.puts;
+  ++(why == PutStatus::kFrozen ? counters.puts_frozen : counters.puts_no_memory);
+  const Found found = Find(partition, hash, ref);
+  if (found.location != nullptr) {
+    ++counters.dup_puts_flushed;
+    freed.Add(TakeOut(partition, page_class, found, ref.index.value));
+  }
+  return why;
+}
+
+bool Keyspace::MakeRoomByReplacing(const PageRef& ref, PageClass page_class) {
+  const uint64_t hash = HashOf(ref);
+  Partition& partition = PartitionOf(hash);
+  Freed freed(heap(page_class));
+  MutexLock lock(partition.mutex);
+  if (!ref.ticket.Valid()) return false;
+  const Found found = Find(partition, hash, ref);
+  if (found.location == nullptr) return false;
+  ++partition.pools[ref.pool].counters.dup_puts_flushed;
+  freed.Add(TakeOut(partition, page_class, found, ref.index.value));
+  return true;
+}
+
+// ---- get ----
+
+bool Keyspace::PoolIsEmpty(uint32_t pool) const {
+  return std::ranges::all_of(partitions_, [pool](const auto& partition) {
+    return partition->pools[pool].pages.load(std::memory_order_relaxed) == 0;
+  });
+}
+
+GetStatus Keyspace::Get(const PageRef& ref, PageClass page_class, Removal removal,
+                        MutablePageView page, PageCodec& codec) {
+  const uint64_t hash = HashOf(ref);
+  Partition& partition = PartitionOf(hash);
+  std::array<std::byte, kMaxCompressed> copy;
+  std::span<const std::byte> payload;
+  Location location;
+  uint32_t checksum = 0;
+  {
+    MutexLock lock(partition.mutex);
+    if (!ref.ticket.Valid()) return GetStatus::kNoPool;
+    PoolShard& shard = partition.pools[ref.pool];
+    ++shard.counters.gets;
+    const Found found = Find(partition, hash, ref);
+    if (found.location == nullptr) {
+      return PoolIsEmpty(ref.pool) ? GetStatus::kEmpty : GetStatus::kMiss;
+    }
+    location = *found.location;
+    checksum = heap(page_class).HeaderOf(location).checksum;
+    const std::byte* const stored = heap(page_class).PayloadOf(location);
+    if (removal == Removal::kOnHit) {
+      TakeOut(partition, page_class, found, ref.index.value);
+      payload = {stored, location.length()};  // the slot is ours until we free it
+    } else {
+      if (page_class == PageClass::kEphemeral) *found.location = location.WithReferenced();
+      std::byte* const to = location.codec() == Codec::kRaw ? page.data() : copy.data();
+      std::memcpy(to, stored, location.length());
+      payload = {to, location.length()};
+    }
+    ++shard.counters.gets_found;
+  }
+
+  bool good = page_class == PageClass::kEphemeral || Checksum(payload) == checksum;
+  good = good && codec.Decompress(location.codec(), payload, page);
+  if (removal == Removal::kOnHit) heap(page_class).Free({&location, 1});
+  if (good) return GetStatus::kHit;
+
+  Freed freed(heap(page_class));
+  MutexLock lock(partition.mutex);
+  if (!ref.ticket.Valid()) return GetStatus::kCorrupt;
+  ++partition.pools[ref.pool].counters.corrupt;
+  --partition.pools[ref.pool].counters.gets_found;
+  const Found found = Find(partition, hash, ref);
+  if (page_class == PageClass::kEphemeral && found.location != nullptr &&
+      found.location->SameRecord(location)) {
+    freed.Add(TakeOut(partition, page_class, found, ref.index.value));
+  }
+  return GetStatus::kCorrupt;
+}
+
+// ---- flush ----
+
+FlushStatus Keyspace::FlushPage(const PageRef& ref, PageClass page_class) {
+  const uint64_t hash = HashOf(ref);
+  Partition& partition = PartitionOf(hash);
+  Freed freed(heap(page_class));
+  MutexLock lock(partition.mutex);
+  if (!ref.ticket.Valid()) return FlushStatus::kNoPool;
+  PoolCounters& counters = partition.pools[ref.pool].counters;
+  ++counters.flushes;
+  const Found found = Find(partition, hash, ref);
+  if (found.location != nullptr) {
+    ++counters.flushes_found;
+    freed.Add(TakeOut(partition, page_class, found, ref.index.value));
+  }
+  return FlushStatus::kDone;
+}
+
+// Removes pages of the object until `freed` is full. True if none are left (and no object).
+bool Keyspace::DrainObject(Partition& partition, PageClass page_class, ObjectNumber number,
+                           Freed& freed) {
+  Object* const object = partition.objects.At(number);
+  for (uint32_t left = object->pages.size(); left > 0; --left) {
+    if (freed.full()) return false;
+    const uint32_t index = object->pages.First().index;
+    freed.Add(TakeOut(partition, page_class, {.number = number, .object = object}, index));
+  }
+  return true;
+}
+
+FlushStatus Keyspace::FlushObject(const PageRef& ref, PageClass page_class, PageCount budget) {
+  const uint64_t hash = HashOf(ref);
+  Partition& partition = PartitionOf(hash);
+  for (uint64_t flushed = 0; flushed < budget.value; flushed += kFreedPerHold) {
+    Freed freed(heap(page_class));
+    MutexLock lock(partition.mutex);
+    if (!ref.ticket.Valid()) return FlushStatus::kNoPool;
+    PoolCounters& counters = partition.pools[ref.pool].counters;
+    const ObjectNumber number = partition.objects.Find(hash, ref.pool, ref.object);
+    if (number == kNoObject) {
+      ++counters.object_flushes;
+      return FlushStatus::kDone;
+    }
+    if (DrainObject(partition, page_class, number, freed)) {
+      ++counters.object_flushes;
+      ++counters.object_flushes_found;
+      return FlushStatus::kDone;
+    }
+  }
+  return FlushStatus::kMore;
+}
+
+// ---- pools ----
+
+bool Keyspace::Drain(uint32_t pool, PageClass page_class, PageCount budget) {
+  uint64_t drained = 0;
+  for (auto& partition : partitions_) {
+    for (bool empty = false; !empty;) {
+      if (drained >= budget.value) return false;
+      Freed freed(heap(page_class));
+      MutexLock lock(partition->mutex);
+      while (!freed.full()) {
+        const ObjectNumber number = partition->objects.FirstOf(pool);
+        empty = number == kNoObject;
+        if (empty) break;
+        DrainObject(*partition, page_class, number, freed);
+      }
+      if (!empty) drained += kFreedPerHold;
+    }
+  }
+  return true;
+}
+
+PoolCounters Keyspace::TakeCounters(uint32_t pool) {
+  PoolCounters sum;
+  for (auto& partition : partitions_) {
+    MutexLock lock(partition->mutex);
+    sum += std::exchange(partition->pools[pool].counters, PoolCounters{});
+  }
+  return sum;
+}
+
+PoolCounters Keyspace::CountersOf(uint32_t pool) const {
+  PoolCounters sum;
+  for (const auto& partition : partitions_) {
+    MutexLock lock(partition->mutex);
+    sum += partition->pools[pool].counters;
+  }
+  return sum;
+}
+
+StoredCounters Keyspace::StoredIn(uint32_t pool) const {
+  StoredCounters sum;
+  for (const auto& partition : partitions_) {
+    MutexLock lock(partition->mutex);
+    sum += partition->pools[pool].stored;
+    sum.pages += partition->pools[pool].pages.load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+void Keyspace::Repay(uint32_t pool, PageClass page_class, const Ledger& from,
+                     std::span<Ledger* const> others) {
+  for (auto& partition : partitions_) {
+    for (bool all_repaid = false; !all_repaid;) {
+      Freed freed(heap(page_class));
+      MutexLock lock(partition->mutex);
+      all_repaid = true;
+      ObjectNumber next = kNoObject;
+      for (ObjectNumber number = partition->objects.FirstOf(pool); number != kNoObject;
+           number = next) {
+        next = partition->objects.NextOf(number);
+        Object& object = *partition->objects.At(number);
+        if (object.payer != &from) continue;
+        const auto taker = std::ranges::find_if(
+            others, [&object](Ledger* other) { return other->TryCharge(object.charged); });
+        if (taker != others.end()) {
+          object.payer->Release(object.charged);
+          object.payer = *taker;
+        } else if (!DrainObject(*partition, page_class, number, freed)) {
+          all_repaid = false;
+          break;
+        }
+      }
+    }
+  }
+}
+
+// ---- memory ----
+
+// Moves a page that was used to a younger segment, if one has room. The location is updated.
+bool Keyspace::GiveSecondChance(Location& location) {
+  Heap& from = heap(PageClass::kEphemeral);
+  auto slot = from.Allocate(location.length(), Heap::Growth::kForbidden);
+  if (!slot) return false;
+  const RecordHeader& old_header = from.HeaderOf(location);
+  RecordHeader& header = slot->header();
+  header.object = old_header.object;
+  header.index = old_header.index;
+  header.checksum = old_header.checksum;
+  header.length = old_header.length;
+  header.codec = old_header.codec;
+  std::memcpy(slot->payload(), from.PayloadOf(location), location.length());
+  header.state.store(old_header.state.load(std::memory_order_relaxed), std::memory_order_release);
+  from.HeaderOf(location).state.store(0, std::memory_order_relaxed);
+  location = Location(slot->segment(), slot->slot(), location.codec(), location.length());
+  slot->Publish();
+  return true;
+}
+
+void Keyspace::EvictRecord(SegmentId segment, uint32_t slot, Freed& freed) {
+  Heap& from = heap(PageClass::kEphemeral);
+  const RecordHeader& header = from.HeaderIn(segment, slot);
+  // Acquire: pairs with the release in Enter.
+  if ((header.state.load(std::memory_order_acquire) & RecordHeader::kLive) == 0) return;
+  Partition& partition = *partitions_[header.object & (kPartitions - 1)];
+  MutexLock lock(partition.mutex);
+  // Between the look at the header and the lock the page may have gone, and its object's number
+  // may name another: only the index tells.
+  Found found{.number = header.object >> kPartitionBits};
+  found.object = partition.objects.At(found.number);
+  if (found.object == nullptr) return;
+  found.location = found.object->pages.Find(header.index);
+  if (found.location == nullptr || found.location->segment() != segment ||
+      found.location->slot() != slot) {
+    return;
+  }
+  const Location old = *found.location;
+  if (old.referenced() && GiveSecondChance(*found.location)) {
+    freed.Add(old);
+    return;
+  }
+  ++partition.pools[found.object->pool].counters.evicted;
+  freed.Add(TakeOut(partition, PageClass::kEphemeral, found, header.index));
+}
+
+bool Keyspace::EvictOldestSegment() {
+  Heap& from = heap(PageClass::kEphemeral);
+  const SegmentId segment = from.DetachOldest();
+  if (segment == kNoSegment) return false;
+  {
+    Freed freed(from);
+    const uint32_t slots = from.SlotsIn(segment);
+    for (uint32_t slot = 0; slot < slots; ++slot) {
+      EvictRecord(segment, slot, freed);
+      if (freed.full()) freed.Flush();
+    }
+  }
+  from.LetGo(segment);
+  return true;
+}
+
+size_t Keyspace::bytes() const {
+  size_t sum = sizeof(*this) + kPartitions * sizeof(Partition);
+  for (const auto& heap : heaps_) sum += heap.bytes();
+  for (const auto& partition : partitions_) {
+    MutexLock lock(partition->mutex);
+    sum += partition->objects.bytes() + partition->node_memory.bytes;
+  }
+  return sum;
+}
+
+}  // namespace tmem

@@ -1,0 +1,154 @@
+// Objects and pages of one owner, a guest (all its private pools) or a shared pool, and the memory
+// that holds them.
+//
+// Objects are spread over partitions by a hash of (pool, object id). An operation takes its one
+// partition's lock; inside it, at most a heap's lock. Payloads are copied out under the partition
+// lock (or after the page left the index), and compressed and decompressed outside of it.
+//
+// A pool's life is decided outside: each operation brings a PoolTicket, which is checked once more
+// under the partition lock, so that no page can enter a pool after the pool was emptied.
+//
+// Thread-safe. Publish and EvictOldestSegment may free memory; none may be called with a lock of
+// this room held.
+#ifndef TMEM_POOLS_KEYSPACE_H_
+#define TMEM_POOLS_KEYSPACE_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/mutex.h"
+#include "base/units.h"
+#include "compress/page_codec.h"
+#include "pools/heap.h"
+#include "pools/ledger.h"
+#include "pools/object_table.h"
+#include "pools/stats.h"
+#include "pools/store.h"
+
+namespace tmem {
+
+// Proof that a pool existed, and whether it still is the same one.
+struct PoolTicket {
+  const std::atomic<uint64_t>* word = nullptr;
+  uint64_t value = 0;
+
+  // Acquire: pairs with the release by which pools come and go.
+  bool Valid() const { return word->load(std::memory_order_acquire) == value; }
+};
+
+// A pool's number in its keyspace, below ObjectTable::kPools, and the rest of a handle.
+struct PageRef {
+  PoolTicket ticket;
+  uint32_t pool;
+  ObjectId object;
+  PageIndex index;
+};
+
+class Keyspace final : public Evictable {
+ public:
+  static constexpr uint32_t kPartitions = 16;
+
+  // Takes a stake in `memory`, with this keyspace to evict from. `reserve` in segments.
+  static std::shared_ptr<Keyspace> Create(Memory& memory, uint32_t weight, uint32_t reserve);
+  // REQUIRES: no pages are left.
+  ~Keyspace() override;
+
+  Memory::StakeId stake() const { return stake_; }
+  Heap& heap(PageClass page_class) { return heaps_[static_cast<int>(page_class)]; }
+
+  // ---- page operations ----
+
+  // Copies the payload into the slot and enters the page, replacing an older one. The object's
+  // charge moves to the ledger that pays for this page; if that ledger has no room for the pages
+  // that the object has already, the put is refused as kNoMemory and the old page dropped.
+  PutStatus Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
+                    Heap::Slot slot, Charge charge);
+  // A put that will not be stored: counts it, by its reason, and drops the older page.
+  PutStatus Refuse(const PageRef& ref, PageClass page_class, PutStatus why);
+  // Frees the older page, if there is one, ahead of a put that lacks room. True if there was.
+  bool MakeRoomByReplacing(const PageRef& ref, PageClass page_class);
+
+  enum class Removal { kOnHit, kNever };
+  GetStatus Get(const PageRef& ref, PageClass page_class, Removal removal, MutablePageView page,
+                PageCodec& codec);
+  FlushStatus FlushPage(const PageRef& ref, PageClass page_class);
+  // kDone, kMore or kNoPool. ref.index is ignored.
+  FlushStatus FlushObject(const PageRef& ref, PageClass page_class, PageCount budget);
+
+  // ---- pools ----
+
+  // Removes at most `budget` pages of a pool whose ticket is no longer valid; true if none remain.
+  bool Drain(uint32_t pool, PageClass page_class, PageCount budget);
+  // Forgets a drained pool's counters and returns them.
+  PoolCounters TakeCounters(uint32_t pool);
+  PoolCounters CountersOf(uint32_t pool) const;
+  StoredCounters StoredIn(uint32_t pool) const;
+
+  // Charges the objects of `pool` for which `from` pays to the first of `others` that has room; if
+  // none has, drops their pages.
+  void Repay(uint32_t pool, PageClass page_class, const Ledger& from,
+             std::span<Ledger* const> others);
+
+  // ---- memory ----
+
+  bool EvictOldestSegment() override;
+  // Heap memory of partitions, trees and segment tables.
+  size_t bytes() const;
+
+ private:
+  // A pool's part of one partition.
+  struct PoolShard {
+    PoolCounters counters;
+    StoredCounters stored;  // but `pages`
+    // Written under the partition lock; read by a get of another partition to answer "empty".
+    std::atomic<uint64_t> pages{0};
+  };
+  struct alignas(64) Partition {
+    explicit Partition(uint64_t hash_key) : objects(hash_key) {}
+    mutable Mutex mutex{LockRank::kPartition};
+    ObjectTable objects TMEM_GUARDED_BY(mutex);
+    NodeMemory node_memory TMEM_GUARDED_BY(mutex);
+    uint64_t last_sequence TMEM_GUARDED_BY(mutex) = 0;
+    std::array<PoolShard, ObjectTable::kPools> pools;
+  };
+  // Where a page stands: found under its partition's lock, valid while that is held.
+  struct Found {
+    ObjectNumber number = kNoObject;
+    Object* object = nullptr;
+    Location* location = nullptr;
+  };
+  class Freed;
+
+  Keyspace(Memory& memory, Memory::StakeId stake);
+
+  uint64_t HashOf(const PageRef& ref) const {
+    return ObjectTable::Hash(hash_key_, ref.pool, ref.object);
+  }
+  Partition& PartitionOf(uint64_t hash) { return *partitions_[hash >> 60]; }
+  static Found Find(Partition& partition, uint64_t hash, const PageRef& ref)
+      TMEM_REQUIRES(partition.mutex);
+
+  Location Enter(Partition& partition, uint64_t hash, const PageRef& ref, const Payload& payload,
+                 Heap::Slot& slot, Charge& charge) TMEM_REQUIRES(partition.mutex);
+  Location TakeOut(Partition& partition, PageClass page_class, const Found& found, uint32_t index)
+      TMEM_REQUIRES(partition.mutex);
+  static void Count(PoolShard& shard, Location location, int64_t sign);
+  bool PoolIsEmpty(uint32_t pool) const;
+  bool DrainObject(Partition& partition, PageClass page_class, ObjectNumber number, Freed& freed)
+      TMEM_REQUIRES(partition.mutex);
+  void EvictRecord(SegmentId segment, uint32_t slot, Freed& freed);
+  bool GiveSecondChance(Location& location);
+
+  Memory& memory_;
+  const Memory::StakeId stake_;
+  const uint64_t hash_key_;
+  std::array<Heap, kPageClasses> heaps_;
+  std::array<std::unique_ptr<Partition>, kPartitions> partitions_;
+};
+
+}  // namespace tmem
+
+#endif  // TMEM_POOLS_KEYSPACE_H_

@@ -1,0 +1,94 @@
+// The objects of one partition: found by (pool, object id), or by number.
+//
+// An object exists while it holds pages. Its number names it in record headers, and is reused after
+// it is gone, so whoever comes from a header must check that the object's tree still points back.
+//
+// The hash grows one bucket at a time (linear hashing, W. Litwin 1980), so that no insertion ever
+// pays for rehashing a large table; the hash is keyed, so that a guest cannot aim at one bucket.
+//
+// Not thread-safe: guarded by the partition's lock.
+#ifndef TMEM_POOLS_OBJECT_TABLE_H_
+#define TMEM_POOLS_OBJECT_TABLE_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "base/units.h"
+#include "pools/page_tree.h"
+
+namespace tmem {
+
+class Ledger;
+
+// An object's number within its partition.
+using ObjectNumber = uint32_t;
+inline constexpr ObjectNumber kNoObject = UINT32_MAX;
+
+struct Object {
+  ObjectId id;
+  uint32_t pool = 0;  // id of the pool in its keyspace
+  PageTree pages;
+
+  // Who is charged for all its pages: the pool's guest or, in a shared pool, the last one to put.
+  Ledger* payer = nullptr;
+  Bytes charged;
+
+ private:
+  friend class ObjectTable;
+  ObjectNumber hash_next_ = kNoObject;  // or next free number
+  ObjectNumber pool_next_ = kNoObject;
+  ObjectNumber pool_previous_ = kNoObject;
+};
+
+class ObjectTable {
+ public:
+  // Pools are numbered 0 to kPools - 1.
+  static constexpr uint32_t kPools = 16;
+
+  // `key` should be random. The table uses the low bits; the high ones are free for choosing the
+  // table.
+  static uint64_t Hash(uint64_t key, uint32_t pool, const ObjectId& id);
+
+  explicit ObjectTable(uint64_t hash_key);
+
+  // kNoObject if there is none. `hash` is Hash(hash_key, pool, id).
+  ObjectNumber Find(uint64_t hash, uint32_t pool, const ObjectId& id) const;
+  // REQUIRES: there is none.
+  ObjectNumber Insert(uint64_t hash, uint32_t pool, const ObjectId& id);
+  // REQUIRES: the object has no pages left.
+  void Erase(ObjectNumber number);
+
+  // nullptr if no object has that number.
+  Object* At(ObjectNumber number);
+
+  // Some object of the pool, or kNoObject; and the one after it. Together they visit all of them.
+  ObjectNumber FirstOf(uint32_t pool) const { return first_of_pool_[pool]; }
+  ObjectNumber NextOf(ObjectNumber number) const { return objects_[number].pool_next_; }
+
+  size_t size() const { return size_; }
+  // Heap memory held.
+  size_t bytes() const;
+
+ private:
+  uint64_t HashOf(const Object& object) const;
+  size_t BucketOf(uint64_t hash) const;
+  void SplitOneBucket();
+
+  const uint64_t hash_key_;
+  std::deque<Object> objects_;
+  ObjectNumber first_free_ = kNoObject;
+  size_t size_ = 0;
+  std::array<ObjectNumber, kPools> first_of_pool_;
+
+  // 2^level_ + split_ buckets; those below split_ are already divided by one bit more.
+  std::deque<ObjectNumber> buckets_;
+  uint32_t level_ = 0;
+  size_t split_ = 0;
+};
+
+}  // namespace tmem
+
+#endif  // TMEM_POOLS_OBJECT_TABLE_H_

@@ -1,0 +1,212 @@
+#include "pools/page_tree.h"
+
+#include <malloc.h>
+
+#include <array>
+#include <bit>
+#include <cassert>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace tmem {
+
+namespace {
+
+constexpr uint32_t kWayBits = 6;
+constexpr uint32_t kWays = 1 << kWayBits;
+constexpr uint8_t kTopShift = 30;  // the level whose ways cover all 32 bits
+
+constexpr std::array<uint8_t, 9> kCapacities = {1, 2, 3, 5, 8, 13, 20, 32, kWays};
+
+uint8_t CapacityFor(uint32_t ways) {
+  for (const uint8_t capacity : kCapacities) {
+    if (capacity >= ways) return capacity;
+  }
+  return kWays;
+}
+
+uint32_t WayOf(uint32_t index, uint8_t shift) { return index >> shift & (kWays - 1); }
+
+// The bits of an index above a node's own: equal for all that lies below the node.
+uint32_t PrefixOf(uint32_t index, uint8_t shift) {
+  return shift >= kTopShift ? 0 : index >> (shift + kWayBits);
+}
+
+// A way of a node at shift 0 holds a Location, above that a Node*.
+static_assert(sizeof(Location) == sizeof(uint64_t) && sizeof(void*) == sizeof(uint64_t));
+
+}  // namespace
+
+struct PageTree::Node {
+  uint64_t used;     // bit w: way w is in use
+  uint32_t prefix;   // PrefixOf() of every index below
+  uint8_t shift;     // 0 for leaves, then 6, 12, ...
+  uint8_t capacity;  // of ways(); kWays: addressed by way, else by rank among the used ones
+  uint16_t reserved;
+
+  uint64_t* ways() { return reinterpret_cast<uint64_t*>(this + 1); }
+  bool direct() const { return capacity == kWays; }
+  bool Has(uint32_t way) const { return used >> way & 1; }
+  uint32_t Rank(uint32_t way) const {
+    return direct() ? way : static_cast<uint32_t>(std::popcount(used & ((uint64_t{1} << way) - 1)));
+  }
+  uint64_t* At(uint32_t way) { return ways() + Rank(way); }
+  Node** ChildAt(uint32_t way) { return reinterpret_cast<Node**>(At(way)); }
+  Location* LocationAt(uint32_t way) { return reinterpret_cast<Location*>(At(way)); }
+};
+
+PageTree::~PageTree() { assert(root_ == nullptr); }
+
+PageTree::Node* PageTree::NewNode(uint32_t prefix, uint8_t shift, uint8_t capacity,
+                                  NodeMemory& memory) {
+  void* const place = std::malloc(sizeof(Node) + capacity * sizeof(uint64_t));
+  if (place == nullptr) throw std::bad_alloc();
+  memory.bytes += malloc_usable_size(place) + sizeof(size_t);
+  return new (place)
+      Node{.used = 0, .prefix = prefix, .shift = shift, .capacity = capacity, .reserved = 0};
+}
+
+void PageTree::FreeNode(Node* node, NodeMemory& memory) {
+  memory.bytes -= malloc_usable_size(node) + sizeof(size_t);
+  std::free(node);
+}
+
+void PageTree::Resize(Node** place, uint8_t capacity, NodeMemory& memory) {
+  Node* const from = *place;
+  Node* const to = NewNode(from->prefix, from->shift, capacity, memory);
+  to->used = from->used;
+  for (uint64_t left = from->used; left != 0; left &= left - 1) {
+    const auto way = static_cast<uint32_t>(std::countr_zero(left));
+    *to->At(way) = *from->At(way);
+  }
+  FreeNode(from, memory);
+  *place = to;
+}
+
+// Makes room for `way`, which is not in use, and marks it used; the caller fills it.
+uint64_t* PageTree::InsertWay(Node** place, uint32_t way, NodeMemory& memory) {
+  const auto count = static_cast<uint32_t>(std::popcount((*place)->used));
+  if (count == (*place)->capacity) Resize(place, CapacityFor(count + 1), memory);
+  Node* const node = *place;
+  const uint32_t rank = node->Rank(way);
+  if (!node->direct()) {
+    std::memmove(node->ways() + rank + 1, node->ways() + rank, (count - rank) * sizeof(uint64_t));
+  }
+  node->used |= uint64_t{1} << way;
+  return node->ways() + rank;
+}
+
+// Takes `way` out. A node without ways is freed; one with many fewer than it has room for shrinks
+// (by two steps at once, so that a page put and taken at a boundary does not resize each time).
+void PageTree::RemoveWay(Node** place, uint32_t way, NodeMemory& memory) {
+  Node* const node = *place;
+  const uint32_t rank = node->Rank(way);
+  node->used &= ~(uint64_t{1} << way);
+  const auto count = static_cast<uint32_t>(std::popcount(node->used));
+  if (!node->direct()) {
+    std::memmove(node->ways() + rank, node->ways() + rank + 1, (count - rank) * sizeof(uint64_t));
+  }
+  if (count == 0) {
+    FreeNode(node, memory);
+    *place = nullptr;
+  } else if (count * 3 <= node->capacity) {
+    Resize(place, CapacityFor(count), memory);
+  }
+}
+
+Location* PageTree::Find(uint32_t index) {
+  Node* node = root_;
+  while (node != nullptr) {
+    const uint32_t way = WayOf(index, node->shift);
+    if (PrefixOf(index, node->shift) != node->prefix || !node->Has(way)) return nullptr;
+    if (node->shift == 0) return node->LocationAt(way);
+    node = *node->ChildAt(way);
+  }
+  return nullptr;
+}
+
+// Puts a new node above *place, at the lowest level where `index` and all below *place differ.
+void PageTree::Split(Node** place, uint32_t index, NodeMemory& memory) {
+  Node* const below = *place;
+  uint8_t shift = below->shift;
+  uint32_t prefix = below->prefix;
+  uint32_t way = 0;
+  do {
+    way = prefix & (kWays - 1);
+    prefix >>= kWayBits;
+    shift = static_cast<uint8_t>(shift + kWayBits);
+  } while (PrefixOf(index, shift) != prefix);
+  Node* above = NewNode(prefix, shift, kCapacities[1], memory);
+  *InsertWay(&above, way, memory) = reinterpret_cast<uint64_t>(below);
+  *place = above;
+}
+
+Location PageTree::Exchange(uint32_t index, Location location, NodeMemory& memory) {
+  Node** place = &root_;
+  for (;;) {
+    if (*place == nullptr) *place = NewNode(PrefixOf(index, 0), 0, kCapacities[0], memory);
+    Node* const node = *place;
+    if (PrefixOf(index, node->shift) != node->prefix) {
+      Split(place, index, memory);
+      continue;
+    }
+    const uint32_t way = WayOf(index, node->shift);
+    if (node->shift == 0) {
+      if (node->Has(way)) return std::exchange(*node->LocationAt(way), location);
+      *reinterpret_cast<Location*>(InsertWay(place, way, memory)) = location;
+      ++size_;
+      return Location();
+    }
+    if (!node->Has(way)) *InsertWay(place, way, memory) = 0;
+    place = (*place)->ChildAt(way);
+  }
+}
+
+Location PageTree::Remove(uint32_t index, NodeMemory& memory) {
+  // The nodes on the way down; at most one a level.
+  std::array<Node**, kTopShift / kWayBits + 1> path;
+  size_t depth = 0;
+  Node** place = &root_;
+  while (*place != nullptr) {
+    Node* const node = *place;
+    const uint32_t way = WayOf(index, node->shift);
+    if (PrefixOf(index, node->shift) != node->prefix || !node->Has(way)) return Location();
+    path[depth++] = place;
+    if (node->shift == 0) break;
+    place = node->ChildAt(way);
+  }
+  if (depth == 0) return Location();
+
+  const Location removed = *(*path[depth - 1])->LocationAt(WayOf(index, 0));
+  --size_;
+  // Upwards: a node that became empty leaves its parent; an inner node with one child left gives
+  // its place to the child.
+  do {
+    Node** const at = path[--depth];
+    RemoveWay(at, WayOf(index, (*at)->shift), memory);
+    Node* const node = *at;
+    if (node == nullptr) continue;
+    if (node->shift > 0 && std::has_single_bit(node->used)) {
+      *at = *node->ChildAt(static_cast<uint32_t>(std::countr_zero(node->used)));
+      FreeNode(node, memory);
+    }
+    break;
+  } while (depth > 0);
+  return removed;
+}
+
+PageTree::Entry PageTree::First() const {
+  Node* node = root_;
+  uint32_t index = 0;
+  for (;;) {
+    const auto way = static_cast<uint32_t>(std::countr_zero(node->used));
+    if (node->shift == 0) {
+      index = node->prefix << kWayBits | way;
+      return {index, *node->LocationAt(way)};
+    }
+    node = *node->ChildAt(way);
+  }
+}
+
+}  // namespace tmem

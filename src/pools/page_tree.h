@@ -1,0 +1,73 @@
+// The pages of one object: a map from 32-bit index to Location.
+//
+// A path-compressed radix tree, 64 ways a node. A node holds a bitmap of the ways in use and an
+// array that grows with them; when more than half are in use it has all 64 and is addressed
+// directly. So a dense object costs 8.4 bytes a page, and a lone page one small node, wherever its
+// index lies: a guest cannot make the index large by choosing indexes cleverly.
+//
+// Not thread-safe: guarded by the partition's lock. Memory comes from the NodeMemory that is passed
+// in, always the same one for one tree; a tree that goes out of scope must be empty.
+#ifndef TMEM_POOLS_PAGE_TREE_H_
+#define TMEM_POOLS_PAGE_TREE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "pools/segment.h"
+
+namespace tmem {
+
+// Counts the heap memory of trees, allocator's overhead included.
+struct NodeMemory {
+  size_t bytes = 0;
+};
+
+class PageTree {
+ public:
+  struct Entry {
+    uint32_t index;
+    Location location;
+  };
+
+  PageTree() = default;
+  PageTree(PageTree&& other) noexcept
+      : root_(std::exchange(other.root_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  PageTree& operator=(PageTree&& other) noexcept {
+    std::swap(root_, other.root_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~PageTree();
+
+  uint32_t size() const { return size_; }
+
+  // The place of the page's location, or nullptr. Valid until the tree is changed.
+  Location* Find(uint32_t index);
+
+  // Sets the page's location; returns the one it had, or the empty one. REQUIRES: location.
+  Location Exchange(uint32_t index, Location location, NodeMemory& memory);
+
+  // Removes the page; returns its location, or the empty one.
+  Location Remove(uint32_t index, NodeMemory& memory);
+
+  // The page with the lowest index. REQUIRES: size() > 0.
+  Entry First() const;
+
+ private:
+  struct Node;
+
+  static Node* NewNode(uint32_t prefix, uint8_t shift, uint8_t capacity, NodeMemory& memory);
+  static void FreeNode(Node* node, NodeMemory& memory);
+  static uint64_t* InsertWay(Node** place, uint32_t way, NodeMemory& memory);
+  static void RemoveWay(Node** place, uint32_t way, NodeMemory& memory);
+  static void Resize(Node** place, uint8_t capacity, NodeMemory& memory);
+  static void Split(Node** place, uint32_t index, NodeMemory& memory);
+
+  Node* root_ = nullptr;
+  uint32_t size_ = 0;
+};
+
+}  // namespace tmem
+
+#endif  // TMEM_POOLS_PAGE_TREE_H_

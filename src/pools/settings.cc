@@ -1,0 +1,23 @@
+#include "pools/settings.h"
+
+#include <fmt/format.h>
+
+namespace tmem {
+
+Result<void> GuestSettings::Validate() const {
+  if (weight < kMinWeight || weight > kMaxWeight) {
+    return Fail(ErrorCode::kInvalid, fmt::format("weight {} is out of range; allowed are {} to {}",
+                                                 weight, kMinWeight, kMaxWeight));
+  }
+  if (reserve > cap) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("reserve {} is above cap {}; lower the reserve or raise the cap",
+                            FormatBytes(reserve), FormatBytes(cap)));
+  }
+  if (reserve == kUnlimited) {
+    return Fail(ErrorCode::kInvalid, "reserve cannot be unlimited; give a size, as in 64M");
+  }
+  return {};
+}
+
+}  // namespace tmem

@@ -1,0 +1,440 @@
+#include "pools/store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <utility>
+
+#include "base/mutex.h"
+#include "pools/arena.h"
+#include "pools/guest.h"
+#include "pools/keyspace.h"
+#include "pools/memory.h"
+#include "pools/shared_pools.h"
+
+namespace tmem {
+
+namespace {
+
+constexpr PageCount kNoBudget{UINT64_MAX};
+constexpr Uuid kPrivateUuid{{UINT64_MAX, UINT64_MAX}};
+constexpr uint32_t kSharedPoolNumber = 0;    // the only pool of its keyspace
+constexpr uint64_t kMaxSegments = 1u << 30;  // what a Location can name
+
+// Whole segments that fit into `bytes`.
+uint32_t SegmentsIn(Bytes bytes) {
+  return static_cast<uint32_t>(std::min(bytes.value / kSegmentSize, kMaxSegments));
+}
+
+// Whole segments that it takes to hold `bytes`.
+uint32_t SegmentsFor(Bytes bytes) {
+  return SegmentsIn(bytes) + (bytes.value % kSegmentSize != 0 ? 1 : 0);
+}
+
+Bytes BytesOf(uint64_t segments) { return Bytes(segments * kSegmentSize); }
+
+Uuid RandomId() {
+  std::random_device device;
+  Uuid id;
+  for (uint64_t& word : id.words) word = uint64_t{device()} << 32 | device();
+  return id;
+}
+
+int IndexOf(PageClass page_class) { return static_cast<int>(page_class); }
+
+}  // namespace
+
+class Store::Impl {
+ public:
+  Impl(std::unique_ptr<Arena> arena, uint32_t capacity, bool shared_auth_default)
+      : shared_auth_default_(shared_auth_default),
+        arena_(std::move(arena)),
+        memory_(*arena_, capacity),
+        shared_pools_(memory_) {}
+  ~Impl() {
+    for (const GuestId id : Guests()) RemoveGuest(id);
+  }
+
+  const Uuid& id() const { return id_; }
+
+  Result<std::shared_ptr<Guest>> AddGuest(GuestId id, const GuestSettings& settings);
+  void RemoveGuest(GuestId id);
+  Result<void> Configure(GuestId id, const GuestSettings& settings);
+  Result<std::shared_ptr<Guest>> Find(GuestId id) const;
+  std::vector<GuestId> Guests() const;
+  Bytes FlushEphemeral(Guest& guest);
+  Bytes SetCapacity(Bytes capacity);
+
+  std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options);
+  FlushStatus DestroyPool(Guest& guest, PoolId pool, PageCount budget);
+
+  // What an operation on a pool works with: where its pages are, and its number there.
+  struct Ground {
+    Guest::Pool pool;
+    Keyspace* keyspace = nullptr;
+    uint32_t number = 0;
+
+    explicit operator bool() const { return keyspace != nullptr; }
+    PageRef Ref(const ObjectId& object, PageIndex index) const {
+      return {.ticket = pool.ticket, .pool = number, .object = object, .index = index};
+    }
+  };
+  Ground GroundOf(Guest& guest, PoolId pool);
+  Charge TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount);
+
+  GuestStats StatsOf(Guest& guest);
+  StoreStats Stats();
+
+ private:
+  Ground GroundOf(Guest& guest, PoolId pool, const std::optional<Guest::Pool>& found);
+  bool MayJoin(const Guest& guest, const Uuid& uuid) const;
+  static void AddPool(StoreStats& stats, const PoolStats& pool);
+
+  const Uuid id_ = RandomId();
+  const bool shared_auth_default_;
+  const std::unique_ptr<Arena> arena_;
+  Memory memory_;
+  SharedPools shared_pools_;
+
+  mutable Mutex mutex_{LockRank::kGuests};
+  std::map<GuestId, std::shared_ptr<Guest>> guests_ TMEM_GUARDED_BY(mutex_);
+  PoolCounters retired_ TMEM_GUARDED_BY(mutex_);  // of guests that have gone
+};
+
+// ---- guests ----
+
+Result<std::shared_ptr<Guest>> Store::Impl::AddGuest(GuestId id, const GuestSettings& settings) {
+  TMEM_TRY(settings.Validate());
+  auto guest = std::make_shared<Guest>(
+      id, settings, Keyspace::Create(memory_, settings.weight, SegmentsFor(settings.reserve)));
+  MutexLock lock(mutex_);
+  if (!guests_.emplace(id, guest).second) {
+    return Fail(ErrorCode::kExists, fmt::format("guest {} is in the store already", id.value));
+  }
+  return guest;
+}
+
+void Store::Impl::RemoveGuest(GuestId id) {
+  std::shared_ptr<Guest> guest;
+  {
+    MutexLock lock(mutex_);
+    const auto at = guests_.find(id);
+    if (at == guests_.end()) return;
+    guest = std::move(at->second);
+    guests_.erase(at);
+  }
+  guest->CloseForGood();
+  for (uint32_t pool = 0; pool < kMaxPoolsPerGuest; ++pool) {
+    DestroyPool(*guest, PoolId{pool}, kNoBudget);
+  }
+  MutexLock lock(mutex_);
+  retired_ += guest->retired();
+}
+
+Result<void> Store::Impl::Configure(GuestId id, const GuestSettings& settings) {
+  TMEM_TRY(settings.Validate());
+  auto guest = Find(id);
+  if (!guest) return std::unexpected(std::move(guest).error());
+  (*guest)->SetSettings(settings);
+  memory_.Change((*guest)->keyspace().stake(), settings.weight, SegmentsFor(settings.reserve));
+  while ((*guest)->ledger().charged() > settings.cap && (*guest)->keyspace().EvictOldestSegment()) {
+  }
+  return {};
+}
+
+Result<std::shared_ptr<Guest>> Store::Impl::Find(GuestId id) const {
+  MutexLock lock(mutex_);
+  const auto at = guests_.find(id);
+  if (at == guests_.end()) {
+    return Fail(ErrorCode::kNotFound, fmt::format("there is no guest {} in the store", id.value));
+  }
+  return at->second;
+}
+
+std::vector<GuestId> Store::Impl::Guests() const {
+  MutexLock lock(mutex_);
+  std::vector<GuestId> ids;
+  for (const auto& [id, guest] : guests_) ids.push_back(id);
+  return ids;
+}
+
+Bytes Store::Impl::FlushEphemeral(Guest& guest) {
+  const Bytes before = guest.ledger().charged();
+  while (guest.keyspace().EvictOldestSegment()) {
+  }
+  const Bytes after = guest.ledger().charged();
+  return before > after ? before - after : Bytes(0);
+}
+
+Bytes Store::Impl::SetCapacity(Bytes capacity) {
+  const uint32_t segments = std::clamp(SegmentsIn(capacity), 1u, arena_->max_segments());
+  return BytesOf(memory_.SetCapacity(segments));
+}
+
+// ---- pools ----
+
+bool Store::Impl::MayJoin(const Guest& guest, const Uuid& uuid) const {
+  return shared_auth_default_ || guest.settings().shared_auth.contains(uuid);
+}
+
+std::expected<PoolId, NewPoolError> Store::Impl::NewPool(Guest& guest, const PoolOptions& options) {
+  if (options.shared && options.page_class == PageClass::kPersistent) {
+    return std::unexpected(NewPoolError::kDenied);
+  }
+  std::optional<SharedPools::Place> place;
+  if (options.shared && options.uuid != kPrivateUuid && MayJoin(guest, options.uuid)) {
+    place = shared_pools_.Join(options.uuid, guest.ledger(), guest.settings().weight);
+    if (!place) return std::unexpected(NewPoolError::kNoSpace);
+  }
+  const auto id = guest.Open(options.page_class, place);
+  if (id) return *id;
+  if (place) {
+    shared_pools_.Leave(*place, guest.ledger());
+    shared_pools_.Drain(*place, kNoBudget);
+  }
+  return std::unexpected(NewPoolError::kNoSpace);
+}
+
+FlushStatus Store::Impl::DestroyPool(Guest& guest, PoolId pool, PageCount budget) {
+  const bool closed_now = guest.Close(pool);
+  const auto found = guest.FindClosed(pool);
+  if (!found) return FlushStatus::kNoPool;
+  const Ground ground = GroundOf(guest, pool, found);
+  if (found->shared) {
+    if (closed_now) shared_pools_.Leave(*found->shared, guest.ledger());
+    if (!shared_pools_.Drain(*found->shared, budget)) return FlushStatus::kMore;
+    guest.Release(pool, PoolCounters{});
+    return FlushStatus::kDone;
+  }
+  if (!ground.keyspace->Drain(ground.number, found->page_class, budget)) return FlushStatus::kMore;
+  guest.Release(pool, ground.keyspace->TakeCounters(ground.number));
+  return FlushStatus::kDone;
+}
+
+Store::Impl::Ground Store::Impl::GroundOf(Guest& guest, PoolId pool,
+                                          const std::optional<Guest::Pool>& found) {
+  if (!found) return {};
+  if (found->shared) {
+    return {*found, &shared_pools_.KeyspaceOf(*found->shared), kSharedPoolNumber};
+  }
+  return {*found, &guest.keyspace(), pool.value};
+}
+
+Store::Impl::Ground Store::Impl::GroundOf(Guest& guest, PoolId pool) {
+  return GroundOf(guest, pool, guest.Find(pool));
+}
+
+// ---- admission of one page ----
+
+// Against the cap: the page that is being replaced makes room first (stored or refused, it goes
+// anyway), then the guest's own ephemeral pages do.
+Charge Store::Impl::TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref,
+                               Bytes amount) {
+  Charge charge = Charge::Take(guest.ledger(), amount);
+  if (!charge && ground.keyspace->MakeRoomByReplacing(ref, ground.pool.page_class)) {
+    charge = Charge::Take(guest.ledger(), amount);
+  }
+  while (!charge && amount <= guest.ledger().cap() && guest.keyspace().EvictOldestSegment()) {
+    charge = Charge::Take(guest.ledger(), amount);
+  }
+  return charge;
+}
+
+// ---- figures ----
+
+GuestStats Store::Impl::StatsOf(Guest& guest) {
+  GuestStats stats;
+  stats.id = guest.id();
+  stats.settings = guest.settings();
+  stats.counters = guest.retired();
+  stats.charged = guest.ledger().charged();
+  const auto held = memory_.HeldBy(guest.keyspace().stake());
+  for (int i = 0; i < kPageClasses; ++i) stats.segments[i] = BytesOf(held[static_cast<size_t>(i)]);
+  for (const PoolId id : guest.Pools()) {
+    const Ground ground = GroundOf(guest, id);
+    if (!ground) continue;
+    PoolStats pool;
+    pool.id = id;
+    pool.page_class = ground.pool.page_class;
+    pool.shared = ground.pool.shared.has_value();
+    if (pool.shared) {
+      pool.uuid = shared_pools_.UuidOf(*ground.pool.shared);
+      pool.sharers = shared_pools_.MembersOf(*ground.pool.shared);
+    }
+    pool.counters = ground.keyspace->CountersOf(ground.number);
+    pool.stored = ground.keyspace->StoredIn(ground.number);
+    if (!pool.shared) {
+      stats.counters += pool.counters;
+      stats.stored[IndexOf(pool.page_class)] += pool.stored;
+    }
+    stats.pools.push_back(pool);
+  }
+  return stats;
+}
+
+StoreStats Store::Impl::Stats() {
+  StoreStats stats;
+  std::vector<std::shared_ptr<Guest>> guests;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [id, guest] : guests_) guests.push_back(guest);
+    stats.counters = retired_;
+  }
+  stats.guests = static_cast<uint32_t>(guests.size());
+  size_t index_bytes = shared_pools_.bytes();
+  for (const auto& guest : guests) {
+    const GuestStats one = StatsOf(*guest);
+    stats.counters += one.counters;
+    for (int i = 0; i < kPageClasses; ++i) stats.stored[i] += one.stored[i];
+    index_bytes += guest->keyspace().bytes();
+  }
+  stats.shared_pools = shared_pools_.count();
+  stats.counters += shared_pools_.retired();
+  for (SharedPools::Place place = 0; place < kMaxSharedPools; ++place) {
+    Keyspace& keyspace = shared_pools_.KeyspaceOf(place);
+    stats.counters += keyspace.CountersOf(kSharedPoolNumber);
+    stats.stored[IndexOf(PageClass::kEphemeral)] += keyspace.StoredIn(kSharedPoolNumber);
+  }
+  stats.index_bytes = Bytes(index_bytes);
+  stats.operations = stats.counters.puts + stats.counters.gets + stats.counters.flushes +
+                     stats.counters.object_flushes;
+
+  const Memory::Usage usage = memory_.usage();
+  stats.capacity = BytesOf(usage.capacity);
+  for (size_t i = 0; i < kPageClasses; ++i) stats.segments[i] = BytesOf(usage.in_use[i]);
+  stats.segments_evicted = usage.evicted;
+  stats.relinquished_bytes = BytesOf(usage.relinquished).value;
+  const Bytes persistent = stats.segments[IndexOf(PageClass::kPersistent)];
+  stats.freeable = stats.capacity > persistent ? stats.capacity - persistent : Bytes(0);
+  return stats;
+}
+
+// ---- the face ----
+
+Result<std::unique_ptr<Store>> Store::Create(const Config& config) {
+  const uint32_t capacity = SegmentsIn(config.capacity);
+  if (capacity == 0) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("capacity {} is less than one segment of {}",
+                            FormatBytes(config.capacity), FormatBytes(BytesOf(1))));
+  }
+  const Bytes max_capacity =
+      config.max_capacity == kUnlimited ? config.capacity * 4 : config.max_capacity;
+  if (max_capacity < config.capacity) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("maximum capacity {} is below capacity {}", FormatBytes(max_capacity),
+                            FormatBytes(config.capacity)));
+  }
+  auto arena = Arena::Create(SegmentsIn(max_capacity));
+  if (!arena) return std::unexpected(std::move(arena).error());
+  return std::unique_ptr<Store>(
+      new Store(std::make_unique<Impl>(std::move(*arena), capacity, config.shared_auth_default)));
+}
+
+Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Store::~Store() = default;
+
+const Uuid& Store::id() const { return impl_->id(); }
+
+Result<std::shared_ptr<Guest>> Store::AddGuest(GuestId id, const GuestSettings& settings) {
+  return impl_->AddGuest(id, settings);
+}
+
+void Store::RemoveGuest(GuestId id) { impl_->RemoveGuest(id); }
+
+Result<void> Store::Configure(GuestId id, const GuestSettings& settings) {
+  return impl_->Configure(id, settings);
+}
+
+Result<GuestSettings> Store::SettingsOf(GuestId id) const {
+  auto guest = impl_->Find(id);
+  if (!guest) return std::unexpected(std::move(guest).error());
+  return (*guest)->settings();
+}
+
+std::vector<GuestId> Store::Guests() const { return impl_->Guests(); }
+
+Result<Bytes> Store::FlushEphemeral(GuestId id) {
+  auto guest = impl_->Find(id);
+  if (!guest) return std::unexpected(std::move(guest).error());
+  return impl_->FlushEphemeral(**guest);
+}
+
+Bytes Store::SetCapacity(Bytes capacity) { return impl_->SetCapacity(capacity); }
+
+std::expected<PoolId, NewPoolError> Store::NewPool(Guest& guest, const PoolOptions& options) {
+  return impl_->NewPool(guest, options);
+}
+
+FlushStatus Store::DestroyPool(Guest& guest, PoolId pool, PageCount budget) {
+  return impl_->DestroyPool(guest, pool, budget);
+}
+
+PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec) {
+  const Impl::Ground ground = impl_->GroundOf(guest, handle.pool);
+  if (!ground) return PutStatus::kNoPool;
+  const PageClass page_class = ground.pool.page_class;
+  const PageRef ref = ground.Ref(handle.object, handle.index);
+  Keyspace& keyspace = *ground.keyspace;
+  if (guest.frozen()) return keyspace.Refuse(ref, page_class, PutStatus::kFrozen);
+
+  const Payload payload = codec.Compress(page, guest.compress(page_class));
+  const size_t length = payload.bytes.size();
+  Charge charge = impl_->TakeCharge(guest, ground, ref, RecordCharge(length));
+  if (!charge) return keyspace.Refuse(ref, page_class, PutStatus::kNoMemory);
+  auto slot = keyspace.heap(page_class).Allocate(length);
+  if (!slot && keyspace.MakeRoomByReplacing(ref, page_class)) {
+    slot = keyspace.heap(page_class).Allocate(length);
+  }
+  if (!slot) return keyspace.Refuse(ref, page_class, PutStatus::kNoMemory);
+  return keyspace.Publish(ref, page_class, payload, std::move(*slot), std::move(charge));
+}
+
+GetStatus Store::Get(Guest& guest, const Handle& handle, MutablePageView page, PageCodec& codec) {
+  const Impl::Ground ground = impl_->GroundOf(guest, handle.pool);
+  if (!ground) return GetStatus::kNoPool;
+  const bool exclusive =
+      ground.pool.page_class == PageClass::kEphemeral && !ground.pool.shared.has_value();
+  return ground.keyspace->Get(ground.Ref(handle.object, handle.index), ground.pool.page_class,
+                              exclusive ? Keyspace::Removal::kOnHit : Keyspace::Removal::kNever,
+                              page, codec);
+}
+
+namespace {
+// A flush is executed for a frozen guest, and the answer tells that it is frozen.
+FlushStatus AnswerTo(const Guest& guest, FlushStatus status) {
+  return status == FlushStatus::kDone && guest.frozen() ? FlushStatus::kFrozen : status;
+}
+}  // namespace
+
+FlushStatus Store::FlushPage(Guest& guest, const Handle& handle) {
+  const Impl::Ground ground = impl_->GroundOf(guest, handle.pool);
+  if (!ground) return FlushStatus::kNoPool;
+  return AnswerTo(guest, ground.keyspace->FlushPage(ground.Ref(handle.object, handle.index),
+                                                    ground.pool.page_class));
+}
+
+FlushStatus Store::FlushObject(Guest& guest, PoolId pool, const ObjectId& object,
+                               PageCount budget) {
+  const Impl::Ground ground = impl_->GroundOf(guest, pool);
+  if (!ground) return FlushStatus::kNoPool;
+  return AnswerTo(guest, ground.keyspace->FlushObject(ground.Ref(object, PageIndex{}),
+                                                      ground.pool.page_class, budget));
+}
+
+std::optional<PageClass> Store::ClassOf(const Guest& guest, PoolId pool) {
+  const auto found = guest.Find(pool);
+  return found ? std::optional(found->page_class) : std::nullopt;
+}
+
+Result<GuestStats> Store::StatsOf(GuestId id) const {
+  auto guest = impl_->Find(id);
+  if (!guest) return std::unexpected(std::move(guest).error());
+  return impl_->StatsOf(**guest);
+}
+
+StoreStats Store::Stats() const { return impl_->Stats(); }
+
+}  // namespace tmem
