@@ -5,7 +5,8 @@
 // shrink to kMaxCompressed bytes stays raw: above that the slot saved is not worth the work.
 //
 // Payloads read back from a segment are not trusted: Decompress fails on any that do not decode to
-// exactly one page, and never reads or writes outside what it was given.
+// exactly one page, and never reads or writes outside what it was given. A page that it does
+// deliver depends on the payload alone, never on what `out` held before.
 #ifndef TMEM_COMPRESS_PAGE_CODEC_H_
 #define TMEM_COMPRESS_PAGE_CODEC_H_
 
@@ -25,7 +26,7 @@ enum class Codec : uint8_t {
   kRaw = 1,         // 4,096 bytes
   kSameFilled = 2,  // 8 bytes: the word that fills the page
   kLz4 = 3,         // one LZ4 block
-  kZstd = 4,        // one zstd frame, no checksum, no content size
+  kZstd = 4,        // one zstd frame of one block: no magic number, content size, checksum
 };
 
 // What an administrator chooses, per guest and per class of pool.
@@ -38,6 +39,7 @@ enum class CompressMode : uint8_t {
 // "off", "fast", "dense".
 std::string_view ToString(CompressMode mode);
 std::optional<CompressMode> ParseCompressMode(std::string_view text);
+// "raw", "same-filled", "lz4", "zstd".
 std::string_view ToString(Codec codec);
 
 // Payloads above this many bytes are kept raw.
@@ -48,25 +50,32 @@ struct Payload {
   std::span<const std::byte> bytes;
 };
 
-// The compression contexts and scratch memory of one thread. Not thread-safe; movable.
+// The compression contexts and scratch memory of one thread, about 210 KiB at the
+// default level, all of it allocated by the constructor. Not thread-safe; movable. A codec that was
+// moved from may only be assigned to or destroyed.
 class PageCodec {
  public:
   struct Config {
-    int zstd_level = 1;  // ZSTD_minCLevel() .. 19; see docs/decisions/ for the default
+    // ZSTD_minCLevel() .. ZSTD_maxCLevel(); docs/decisions/0002-zstd-parameters.md says why 3.
+    int zstd_level = 3;
   };
 
+  // Throws std::bad_alloc: a thread without its codec cannot start. Levels outside the range are
+  // taken as the nearest inside.
   PageCodec() : PageCodec(Config{}) {}
   explicit PageCodec(const Config& config);
   ~PageCodec();
   PageCodec(PageCodec&&) noexcept;
   PageCodec& operator=(PageCodec&&) noexcept;
 
-  // The payload's bytes lie in this codec's scratch (valid until the next call), or are the page
-  // itself (kRaw). REQUIRES: nobody writes to `page` meanwhile.
+  // Cannot fail: what does not compress comes back raw. The payload's bytes lie in this codec's
+  // scratch (valid until its next Compress, or its end), or are the page itself (kRaw).
+  // REQUIRES: nobody writes to `page` meanwhile.
   Payload Compress(PageView page, CompressMode mode);
 
   // Decodes into `out`. False if the payload is not a valid encoding of one page; `out` is then
-  // unspecified.
+  // unspecified. Takes time bounded by the sizes of payload and page, whatever the payload holds.
+  // REQUIRES: `payload` and `out` do not overlap, and nobody writes to `payload` meanwhile.
   [[nodiscard]] bool Decompress(Codec codec, std::span<const std::byte> payload,
                                 MutablePageView out);
 
@@ -75,7 +84,7 @@ class PageCodec {
   std::unique_ptr<Contexts> contexts_;
 };
 
-// The word that fills the whole page, if one does.
+// The word that fills the whole page, if one does. A few nanoseconds for most pages that differ.
 std::optional<uint64_t> SameFilledWord(PageView page);
 
 }  // namespace tmem

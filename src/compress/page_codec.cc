@@ -1,0 +1,217 @@
+#include "compress/page_codec.h"
+
+#include <lz4.h>
+// Frames without the magic number are still an advanced parameter of zstd; the shared library
+// takes it like any other.
+#define ZSTD_STATIC_LINKING_ONLY
+#include <zstd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace tmem {
+
+namespace {
+
+constexpr size_t kWordSize = sizeof(uint64_t);
+constexpr size_t kWords = kPageSize / kWordSize;
+
+struct FreeZstd {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+using ZstdCompressor = std::unique_ptr<ZSTD_CCtx, FreeZstd>;
+using ZstdDecompressor = std::unique_ptr<ZSTD_DCtx, FreeZstd>;
+
+// The parameters are fixed and zstd 1.4 or later knows them all: a refusal is a library that this
+// was not written for, and no payload could be trusted.
+void MustSucceed(size_t zstd_result) {
+  if (ZSTD_isError(zstd_result)) std::abort();
+}
+
+struct ZstdParameter {
+  ZSTD_cParameter name;
+  int value;
+};
+
+ZstdCompressor MakeZstdCompressor(int level) {
+  ZstdCompressor context(ZSTD_createCCtx());
+  if (context == nullptr) throw std::bad_alloc();
+  // The store knows what a payload is and how long its page: the frame need not say it again.
+  const ZstdParameter parameters[] = {
+      {ZSTD_c_compressionLevel, std::clamp(level, ZSTD_minCLevel(), ZSTD_maxCLevel())},
+      {ZSTD_c_format, ZSTD_f_zstd1_magicless},
+      {ZSTD_c_contentSizeFlag, 0},
+      {ZSTD_c_checksumFlag, 0},
+      {ZSTD_c_dictIDFlag, 0},
+  };
+  for (const auto& [name, value] : parameters) {
+    MustSucceed(ZSTD_CCtx_setParameter(context.get(), name, value));
+  }
+
+  // zstd allocates its tables on first use. Done here, the data path never allocates.
+  const std::array<std::byte, kPageSize> page{};
+  std::array<std::byte, ZSTD_COMPRESSBOUND(kPageSize)> out;
+  const size_t size =
+      ZSTD_compress2(context.get(), out.data(), out.size(), page.data(), page.size());
+  if (ZSTD_isError(size)) throw std::bad_alloc();
+  return context;
+}
+
+ZstdDecompressor MakeZstdDecompressor() {
+  ZstdDecompressor context(ZSTD_createDCtx());
+  if (context == nullptr) throw std::bad_alloc();
+  MustSucceed(ZSTD_DCtx_setParameter(context.get(), ZSTD_d_format, ZSTD_f_zstd1_magicless));
+  return context;
+}
+
+// The only frames we write, and so the only ones we hand to zstd: one compressed block that ends
+// where the payload ends (RFC 8878, section 3.1.1). zstd 1.5.4 reads up to three bytes beyond a
+// payload whose frame ends before it does.
+bool IsPageFrame(std::span<const std::byte> payload) {
+  constexpr size_t kHeaderSize = 5;  // frame descriptor, window descriptor, block header
+  constexpr uint32_t kLastBlock = 1;
+  constexpr uint32_t kCompressedBlock = 2 << 1;
+  if (payload.size() <= kHeaderSize || payload[0] != std::byte{0}) return false;
+  const auto byte = [&](size_t i) { return std::to_integer<uint32_t>(payload[i]); };
+  const uint32_t block = byte(2) | byte(3) << 8 | byte(4) << 16;
+  return (block & 7) == (kLastBlock | kCompressedBlock) &&
+         block >> 3 == payload.size() - kHeaderSize;
+}
+
+uint64_t WordAt(PageView page, size_t index) {
+  uint64_t word;
+  std::memcpy(&word, page.data() + index * kWordSize, kWordSize);
+  return word;
+}
+
+void Fill(uint64_t word, MutablePageView out) {
+  for (size_t i = 0; i < kWords; ++i) std::memcpy(out.data() + i * kWordSize, &word, kWordSize);
+}
+
+}  // namespace
+
+struct PageCodec::Contexts {
+  explicit Contexts(const Config& config)
+      : zstd_compressor(MakeZstdCompressor(config.zstd_level)),
+        zstd_decompressor(MakeZstdDecompressor()) {}
+
+  // Bytes written to scratch, or 0 if the page does not shrink to kMaxCompressed. The codecs are
+  // given no more room than that, so that they give up early.
+  size_t CompressLz4(PageView page) {
+    const int size = LZ4_compress_fast_extState(
+        &lz4_state, reinterpret_cast<const char*>(page.data()),
+        reinterpret_cast<char*>(scratch.data()), kPageSize, kMaxCompressed, /*acceleration=*/1);
+    return static_cast<size_t>(std::max(size, 0));
+  }
+  size_t CompressZstd(PageView page) {
+    const size_t size = ZSTD_compress2(zstd_compressor.get(), scratch.data(), scratch.size(),
+                                       page.data(), page.size());
+    if (ZSTD_isError(size) || !IsPageFrame(std::span(scratch).first(size))) return 0;
+    return size;
+  }
+
+  const ZstdCompressor zstd_compressor;
+  const ZstdDecompressor zstd_decompressor;
+  LZ4_stream_t lz4_state;
+  alignas(kWordSize) std::array<std::byte, kMaxCompressed> scratch;
+};
+
+PageCodec::PageCodec(const Config& config) : contexts_(std::make_unique<Contexts>(config)) {}
+PageCodec::~PageCodec() = default;
+PageCodec::PageCodec(PageCodec&&) noexcept = default;
+PageCodec& PageCodec::operator=(PageCodec&&) noexcept = default;
+
+Payload PageCodec::Compress(PageView page, CompressMode mode) {
+  const std::span<const std::byte> scratch(contexts_->scratch);
+  if (const auto word = SameFilledWord(page)) {
+    std::memcpy(contexts_->scratch.data(), &*word, kWordSize);
+    return {Codec::kSameFilled, scratch.first(kWordSize)};
+  }
+  if (mode == CompressMode::kFast) {
+    if (const size_t size = contexts_->CompressLz4(page)) return {Codec::kLz4, scratch.first(size)};
+  } else if (mode == CompressMode::kDense) {
+    if (const size_t size = contexts_->CompressZstd(page)) {
+      return {Codec::kZstd, scratch.first(size)};
+    }
+  }
+  return {Codec::kRaw, page};
+}
+
+bool PageCodec::Decompress(Codec codec, std::span<const std::byte> payload, MutablePageView out) {
+  switch (codec) {
+    case Codec::kRaw:
+      if (payload.size() != kPageSize) return false;
+      std::memcpy(out.data(), payload.data(), kPageSize);
+      return true;
+    case Codec::kSameFilled: {
+      if (payload.size() != kWordSize) return false;
+      uint64_t word;
+      std::memcpy(&word, payload.data(), kWordSize);
+      Fill(word, out);
+      return true;
+    }
+    case Codec::kLz4:
+      return payload.size() <= kMaxCompressed &&
+             LZ4_decompress_safe(reinterpret_cast<const char*>(payload.data()),
+                                 reinterpret_cast<char*>(out.data()),
+                                 static_cast<int>(payload.size()), kPageSize) == kPageSize;
+    case Codec::kZstd:
+      return payload.size() <= kMaxCompressed && IsPageFrame(payload) &&
+             ZSTD_decompressDCtx(contexts_->zstd_decompressor.get(), out.data(), kPageSize,
+                                 payload.data(), payload.size()) == kPageSize;
+  }
+  return false;  // a number that no Codec has: the record it came from is corrupt
+}
+
+std::optional<uint64_t> SameFilledWord(PageView page) {
+  // Most pages differ within these words, and cost no call.
+  const uint64_t word = WordAt(page, 0);
+  if (word != WordAt(page, 1) || word != WordAt(page, kWords / 2) ||
+      word != WordAt(page, kWords - 1)) {
+    return std::nullopt;
+  }
+  // All words are equal if the page equals itself one word on. memcmp picks the widest vectors
+  // that this processor has.
+  const size_t rest = kPageSize - kWordSize;
+  if (std::memcmp(page.data(), page.data() + kWordSize, rest) != 0) return std::nullopt;
+  return word;
+}
+
+std::string_view ToString(CompressMode mode) {
+  switch (mode) {
+    case CompressMode::kOff:
+      return "off";
+    case CompressMode::kFast:
+      return "fast";
+    case CompressMode::kDense:
+      return "dense";
+  }
+  return "unknown";
+}
+
+std::optional<CompressMode> ParseCompressMode(std::string_view text) {
+  for (const auto mode : {CompressMode::kOff, CompressMode::kFast, CompressMode::kDense}) {
+    if (text == ToString(mode)) return mode;
+  }
+  return std::nullopt;
+}
+
+std::string_view ToString(Codec codec) {
+  switch (codec) {
+    case Codec::kRaw:
+      return "raw";
+    case Codec::kSameFilled:
+      return "same-filled";
+    case Codec::kLz4:
+      return "lz4";
+    case Codec::kZstd:
+      return "zstd";
+  }
+  return "unknown";
+}
+
+}  // namespace tmem

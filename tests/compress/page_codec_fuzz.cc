@@ -1,0 +1,47 @@
+// libFuzzer: the first byte of the input is the codec's number, the rest is the payload. What
+// decodes must decode again to the same page, and that page must survive every mode.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+
+#include "compress/guarded_bytes.h"
+#include "compress/page_codec.h"
+
+namespace {
+
+using namespace tmem;
+
+constexpr CompressMode kModes[] = {CompressMode::kOff, CompressMode::kFast, CompressMode::kDense};
+
+void Require(bool condition) {
+  if (!condition) std::abort();
+}
+
+void CheckRoundTrip(PageCodec& page_codec, PageView page) {
+  GuardedBytes out(kPageSize);
+  for (const CompressMode mode : kModes) {
+    const Payload payload = page_codec.Compress(page, mode);
+    Require(page_codec.Decompress(payload.codec, payload.bytes, out.page()));
+    Require(std::ranges::equal(out.bytes(), page));
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static PageCodec page_codec;
+  if (size == 0) return 0;
+  const auto codec = static_cast<Codec>(data[0]);
+  GuardedBytes payload(std::as_bytes(std::span(data + 1, size - 1)));
+  GuardedBytes first(kPageSize);
+  GuardedBytes second(kPageSize);
+  std::ranges::fill(second.bytes(), std::byte{0xaa});
+
+  const bool decodes = page_codec.Decompress(codec, payload.bytes(), first.page());
+  Require(page_codec.Decompress(codec, payload.bytes(), second.page()) == decodes);
+  if (!decodes) return 0;
+  Require(std::ranges::equal(first.bytes(), second.bytes()));
+  CheckRoundTrip(page_codec, first.page());
+  return 0;
+}
