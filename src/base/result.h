@@ -53,4 +53,12 @@ Error SystemError(std::string_view what, int error_number);
       return std::unexpected(std::move(tmem_try_result).error()); \
   } while (false)
 
+// Assigns the value of `expr` (a Result) to `variable`, or leaves the function with its error.
+#define TMEM_ASSIGN(variable, expr)                                                         \
+  do {                                                                                      \
+    auto tmem_assign_result = (expr);                                                       \
+    if (!tmem_assign_result) return std::unexpected(std::move(tmem_assign_result).error()); \
+    variable = std::move(*tmem_assign_result);                                              \
+  } while (false)
+
 #endif  // TMEM_BASE_RESULT_H_

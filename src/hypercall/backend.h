@@ -10,13 +10,12 @@
 // alone, with one rate-limited log line, and stays Closed, with the reason in the key `error`,
 // until its guest goes or an administrator calls Forgive().
 //
-// Threads: one control thread calls everything here except ReportViolation.
+// Threads: one control thread calls everything here.
 #ifndef TMEM_HYPERCALL_BACKEND_H_
 #define TMEM_HYPERCALL_BACKEND_H_
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,21 +24,11 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/units.h"
-#include "hypercall/queue.h"
+#include "hypercall/connection.h"
 #include "hypercall/transport.h"
 #include "pools/store.h"
 
 namespace tmem {
-
-// Where queues are served: the daemon's workers.
-class QueueHost {
- public:
-  virtual ~QueueHost() = default;
-  // Serves the queue from now on.
-  virtual void Attach(std::shared_ptr<Queue> queue) = 0;
-  // Returns when no thread touches the queue any more. Nothing if it is not attached.
-  virtual void Detach(const Queue& queue) = 0;
-};
 
 // What an administrator sees of one guest's connection.
 struct ConnectionInfo {
@@ -56,15 +45,9 @@ class Backend {
   // Settings of a guest that may use tmem; nullopt refuses it: no device nodes are made.
   using Admit = std::function<std::optional<GuestSettings>(const GuestInfo&)>;
 
-  struct Limits {  // announced to frontends, and enforced
-    uint32_t max_queues = 4;
-    uint32_t max_ring_page_order = 4;
-    uint32_t max_slots = 512;
-  };
-
   // All references must outlive the backend.
   Backend(Hypervisor& hypervisor, Store& store, QueueHost& host, const Clock& clock, Admit admit,
-          const Limits& limits);
+          const WireLimits& limits);
   // Detaches every queue and unmaps every page; guests stay in the store.
   ~Backend();
 

@@ -11,15 +11,19 @@
 #ifndef TMEM_HYPERCALL_QUEUE_H_
 #define TMEM_HYPERCALL_QUEUE_H_
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
+#include <optional>
+#include <string_view>
 
 #include "base/units.h"
 #include "compress/page_codec.h"
 #include "hypercall/abi/tmemif.h"
+#include "hypercall/request.h"
 #include "hypercall/ring.h"
 #include "hypercall/transport.h"
 #include "pools/store.h"
@@ -40,23 +44,21 @@ class Queue {
     std::unique_ptr<SharedPages> slots;  // one page a slot
     std::unique_ptr<EventChannel> channel;
     uint32_t ring_page_order = 0;
-    uint32_t slot_count = 0;
-    bool may_post = false;  // feature-posted-put was agreed
+    Agreement agreement;
   };
 
   // Called once, from the worker, with the reason of a violation.
-  using OnViolation = std::function<void(const std::string& reason)>;
+  using OnViolation = std::function<void(std::string_view reason)>;
 
   // Continues from the ring's own indices: requests at and after rsp_prod are executed.
   Queue(Store& store, std::shared_ptr<Guest> guest, Parts parts, OnViolation on_violation);
-  ~Queue();
 
   // Executes requests until none is waiting or about `budget` pages were moved, then notifies the
-  // frontend if it asked for that.
+  // frontend if it asked for that. Frees and drops of large objects and pools go on in later turns.
   Turn Process(PageCodec& codec, PageCount budget);
 
   // Asks the frontend to notify us of the next request. True if one came meanwhile: do not sleep.
-  bool Arm();
+  bool Arm() { return ring_.Arm(); }
 
   // Readable when the frontend notified.
   int event_fd() const { return parts_.channel->fd(); }
@@ -66,15 +68,39 @@ class Queue {
   uint64_t notifications() const { return notifications_.load(std::memory_order_relaxed); }
 
  private:
-  class Execution;
+  // What became of a request in this turn.
+  struct Outcome {
+    bool finished = true;  // otherwise: to be executed again with a new budget
+    int32_t status = 0;
+    uint64_t done = 0;
+    uint64_t pages = 0;  // moved, or flushed at most: what the turn's budget pays for
+  };
+
+  // Takes the next request into request_, unless one is there already. False if there is none.
+  bool NextRequest(Turn& turn);
+  void Finish(const Outcome& outcome);
+  void Push();
+  void Break(std::string_view reason);
+
+  Outcome Execute(PageCodec& codec);
+  Outcome NewPool();
+  Outcome DestroyPool();
+  Outcome PutPages(PageCodec& codec);
+  Outcome GetPages(PageCodec& codec);
+  Outcome FlushPages();
+  Outcome FlushObject();
+  std::byte* SlotAt(uint32_t slot) const { return parts_.slots->bytes().data() + slot * kPageSize; }
 
   const Parts parts_;
-  BackRing ring_;
   Store& store_;
   const std::shared_ptr<Guest> guest_;
-  OnViolation on_violation_;
+  const OnViolation on_violation_;
+  BackRing ring_;
   bool broken_ = false;
-  std::unique_ptr<std::array<std::byte, kPageSize>> page_;  // private copy of the page in hand
+  std::optional<tmemif_request> request_;  // in hand: checked, and not answered yet
+  bool answered_waited_for_ = false;       // a response since the last push is not of a posted put
+  bool notify_ = false;                    // the frontend asked for a notification
+  alignas(64) std::array<std::byte, kPageSize> page_;  // private copy of the page in hand
   std::atomic<uint64_t> requests_{0};
   std::atomic<uint64_t> notifications_{0};
 };

@@ -1,0 +1,294 @@
+#include "hypercall/backend.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <map>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/mutex.h"
+#include "base/rate_limiter.h"
+#include "base/unique_fd.h"
+#include "hypercall/xenbus.h"
+
+namespace tmem {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view kGuestsToken = "guests";
+constexpr std::string_view kFrontendToken = "frontend:";
+
+// How soon a connection is tried again whose event channel an ending process still holds.
+constexpr auto kRetryAfter = 20ms;
+
+// A hostile guest can violate the protocol as often as it is forgiven; the log is not its to fill.
+constexpr uint32_t kViolationBurst = 5;
+constexpr auto kViolationInterval = 10s;
+
+// Events taken from the directory in one go: a storm of them must not keep the control thread.
+constexpr int kEventsPerTurn = 256;
+
+void Drain(int fd) {
+  uint64_t count = 0;
+  [[maybe_unused]] const auto read_bytes = read(fd, &count, sizeof(count));
+}
+
+void Raise(int fd) {
+  const uint64_t one = 1;
+  [[maybe_unused]] const auto written = write(fd, &one, sizeof(one));
+}
+
+std::string_view NameOf(Connection::State state) {
+  switch (state) {
+    case Connection::State::kWaiting:
+      return "waiting";
+    case Connection::State::kConnected:
+      return "connected";
+    case Connection::State::kClosed:
+      return "closed";
+    case Connection::State::kViolated:
+      break;
+  }
+  return "violated";
+}
+
+}  // namespace
+
+class Backend::Impl {
+ public:
+  Impl(Hypervisor& hypervisor, Store& store, QueueHost& host, const Clock& clock, Admit admit,
+       const WireLimits& limits)
+      : violation_log_(clock, kViolationBurst, kViolationInterval),
+        context_{hypervisor, store, host, limits, violation_log_},
+        admit_(std::move(admit)) {}
+
+  Result<void> Start();
+  std::vector<int> PollFds() const;
+  void HandleEvents();
+  std::vector<ConnectionInfo> Connections() const;
+  std::optional<GuestInfo> Find(const std::string& guest) const;
+  Result<void> Forgive(GuestId guest);
+
+ private:
+  void FollowGuests();
+  void AddGuest(const GuestInfo& info);
+  void RemoveGuest(GuestId id);
+  void Follow(GuestId id);
+  void HandleDirectoryEvent(const Directory::WatchEvent& event);
+  void HandleViolations();
+  void HandleRetries();
+
+  RateLimiter violation_log_;
+  const Connection::Context context_;
+  const Admit admit_;
+  std::map<GuestId, Uuid> refused_;  // guests that may not use tmem: told once
+
+  UniqueFd retry_timer_;
+  std::set<GuestId> to_retry_;
+
+  // Violations come from workers.
+  UniqueFd violation_event_;
+  Mutex violations_mutex_{LockRank::kLeaf};
+  std::vector<std::pair<GuestId, std::string>> violations_ TMEM_GUARDED_BY(violations_mutex_);
+
+  // Last, and so the first to go: until then, workers may still report violations.
+  std::map<GuestId, std::unique_ptr<Connection>> connections_;
+};
+
+Result<void> Backend::Impl::Start() {
+  retry_timer_.Reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  violation_event_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!retry_timer_ || !violation_event_) {
+    return std::unexpected(SystemError("cannot create the backend's event descriptors"));
+  }
+  Directory& directory = context_.hypervisor.directory();
+  TMEM_TRY(directory.Watch(std::string(kIntroduceDomain), std::string(kGuestsToken)));
+  TMEM_TRY(directory.Watch(std::string(kReleaseDomain), std::string(kGuestsToken)));
+  FollowGuests();
+  return {};
+}
+
+std::vector<int> Backend::Impl::PollFds() const {
+  return {context_.hypervisor.directory().fd(), violation_event_.get(), retry_timer_.get()};
+}
+
+void Backend::Impl::HandleEvents() {
+  HandleViolations();
+  HandleRetries();
+  bool guests_changed = false;
+  Directory& directory = context_.hypervisor.directory();
+  for (int i = 0; i < kEventsPerTurn; ++i) {
+    const auto event = directory.NextEvent();
+    if (!event) break;
+    if (event->token == kGuestsToken) {
+      guests_changed = true;
+    } else {
+      HandleDirectoryEvent(*event);
+    }
+  }
+  if (guests_changed) FollowGuests();
+}
+
+void Backend::Impl::HandleDirectoryEvent(const Directory::WatchEvent& event) {
+  std::string_view token = event.token;
+  if (!token.starts_with(kFrontendToken)) return;
+  token.remove_prefix(kFrontendToken.size());
+  GuestId id;
+  std::from_chars(token.data(), token.data() + token.size(), id.value);
+  Follow(id);
+}
+
+void Backend::Impl::Follow(GuestId id) {
+  const auto at = connections_.find(id);
+  if (at == connections_.end() || !at->second->FollowFrontend()) return;
+  to_retry_.insert(id);
+  itimerspec when{};
+  when.it_value.tv_nsec = std::chrono::nanoseconds(kRetryAfter).count();
+  timerfd_settime(retry_timer_.get(), 0, &when, nullptr);
+}
+
+void Backend::Impl::HandleRetries() {
+  uint64_t expirations = 0;
+  if (read(retry_timer_.get(), &expirations, sizeof(expirations)) < 0) return;
+  for (const GuestId id : std::exchange(to_retry_, {})) Follow(id);
+}
+
+void Backend::Impl::HandleViolations() {
+  Drain(violation_event_.get());
+  std::vector<std::pair<GuestId, std::string>> violations;
+  {
+    MutexLock lock(violations_mutex_);
+    violations.swap(violations_);
+  }
+  for (const auto& [id, reason] : violations) {
+    const auto at = connections_.find(id);
+    if (at != connections_.end()) at->second->Violate(reason);
+  }
+}
+
+void Backend::Impl::FollowGuests() {
+  const auto guests = context_.hypervisor.Guests();
+  if (!guests) {
+    spdlog::error("cannot list the guests: {}", guests.error().message);
+    return;
+  }
+  const auto runs = [&](GuestId id, const Uuid& uuid) {
+    return std::ranges::any_of(
+        *guests, [&](const GuestInfo& info) { return info.id == id && info.uuid == uuid; });
+  };
+  std::vector<GuestId> gone;
+  for (const auto& [id, connection] : connections_) {
+    if (!runs(id, connection->info().uuid)) gone.push_back(id);
+  }
+  for (const GuestId id : gone) RemoveGuest(id);
+  std::erase_if(refused_, [&](const auto& guest) { return !runs(guest.first, guest.second); });
+  for (const GuestInfo& info : *guests) {
+    if (!connections_.contains(info.id) && !refused_.contains(info.id)) AddGuest(info);
+  }
+}
+
+void Backend::Impl::AddGuest(const GuestInfo& info) {
+  const auto settings = admit_(info);
+  if (!settings) {
+    refused_.emplace(info.id, info.uuid);
+    spdlog::info("guest {} ({}): may not use tmem", info.id.value, info.name);
+    return;
+  }
+  auto guest = context_.store.AddGuest(info.id, *settings);
+  if (!guest) {
+    spdlog::error("guest {} ({}): {}", info.id.value, info.name, guest.error().message);
+    return;
+  }
+  auto connection = Connection::Create(context_, info, std::move(*guest),
+                                       [this](GuestId id, std::string_view reason) {
+                                         {
+                                           MutexLock lock(violations_mutex_);
+                                           violations_.emplace_back(id, reason);
+                                         }
+                                         Raise(violation_event_.get());
+                                       });
+  if (!connection) {
+    spdlog::error("guest {} ({}): cannot make its device: {}", info.id.value, info.name,
+                  connection.error().message);
+    context_.store.RemoveGuest(info.id);
+    return;
+  }
+  connections_.emplace(info.id, std::move(*connection));
+  const auto watched = context_.hypervisor.directory().Watch(
+      fmt::format("{}/{}", FrontendPath(info.id), keys::kState),
+      fmt::format("{}{}", kFrontendToken, info.id.value));
+  if (!watched) {
+    spdlog::error("guest {} ({}): cannot watch its frontend: {}", info.id.value, info.name,
+                  watched.error().message);
+  }
+}
+
+void Backend::Impl::RemoveGuest(GuestId id) {
+  const auto at = connections_.find(id);
+  spdlog::info("guest {} ({}): gone", id.value, at->second->info().name);
+  (void)context_.hypervisor.directory().Unwatch(
+      fmt::format("{}/{}", FrontendPath(id), keys::kState),
+      fmt::format("{}{}", kFrontendToken, id.value));
+  at->second->RemoveNodes();
+  connections_.erase(at);
+  to_retry_.erase(id);
+  context_.store.RemoveGuest(id);
+}
+
+std::vector<ConnectionInfo> Backend::Impl::Connections() const {
+  std::vector<ConnectionInfo> infos;
+  for (const auto& [id, connection] : connections_) {
+    infos.push_back({.guest = connection->info(),
+                     .state = std::string(NameOf(connection->state())),
+                     .reason = connection->reason(),
+                     .queues = static_cast<uint32_t>(connection->queues()),
+                     .requests = connection->requests(),
+                     .notifications = connection->notifications()});
+  }
+  return infos;
+}
+
+std::optional<GuestInfo> Backend::Impl::Find(const std::string& guest) const {
+  for (const auto& [id, connection] : connections_) {
+    if (fmt::format("{}", id.value) == guest) return connection->info();
+  }
+  for (const auto& [id, connection] : connections_) {
+    if (connection->info().name == guest) return connection->info();
+  }
+  return std::nullopt;
+}
+
+Result<void> Backend::Impl::Forgive(GuestId guest) {
+  const auto at = connections_.find(guest);
+  if (at == connections_.end()) {
+    return Fail(ErrorCode::kNotFound, fmt::format("guest {} is not connected", guest.value));
+  }
+  at->second->Forgive();
+  return {};
+}
+
+Backend::Backend(Hypervisor& hypervisor, Store& store, QueueHost& host, const Clock& clock,
+                 Admit admit, const WireLimits& limits)
+    : impl_(std::make_unique<Impl>(hypervisor, store, host, clock, std::move(admit), limits)) {}
+
+Backend::~Backend() = default;
+
+Result<void> Backend::Start() { return impl_->Start(); }
+std::vector<int> Backend::PollFds() const { return impl_->PollFds(); }
+void Backend::HandleEvents() { impl_->HandleEvents(); }
+std::vector<ConnectionInfo> Backend::Connections() const { return impl_->Connections(); }
+std::optional<GuestInfo> Backend::Find(const std::string& guest) const {
+  return impl_->Find(guest);
+}
+Result<void> Backend::Forgive(GuestId guest) { return impl_->Forgive(guest); }
+
+}  // namespace tmem

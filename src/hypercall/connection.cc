@@ -1,0 +1,192 @@
+#include "hypercall/connection.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+namespace tmem {
+
+Connection::Connection(const Context& context, const GuestInfo& info, std::shared_ptr<Guest> guest,
+                       OnViolation on_violation)
+    : context_(context),
+      info_(info),
+      guest_(std::move(guest)),
+      on_violation_(std::move(on_violation)),
+      frontend_path_(FrontendPath(info.id)),
+      backend_path_(BackendPath(info.id)) {}
+
+Result<std::unique_ptr<Connection>> Connection::Create(const Context& context,
+                                                       const GuestInfo& info,
+                                                       std::shared_ptr<Guest> guest,
+                                                       OnViolation on_violation) {
+  std::unique_ptr<Connection> connection(
+      new Connection(context, info, std::move(guest), std::move(on_violation)));
+  TMEM_TRY(connection->WriteNodes());
+  return connection;
+}
+
+Connection::~Connection() { DropQueues(); }
+
+Result<void> Connection::WriteNodes() {
+  Directory& directory = context_.hypervisor.directory();
+  const Directory::Permissions ours{.owner = kBackendDomain, .reader = info_.id};
+  const Directory::Permissions theirs{.owner = info_.id, .reader = kBackendDomain};
+  const auto back = [&](std::string_view key) { return fmt::format("{}/{}", backend_path_, key); };
+  const auto front = [&](std::string_view key) {
+    return fmt::format("{}/{}", frontend_path_, key);
+  };
+
+  std::vector<Directory::Node> nodes = {
+      {backend_path_, "", ours},
+      {back("frontend"), frontend_path_, {}},
+      {back("frontend-id"), fmt::format("{}", info_.id.value), {}},
+      {back("online"), "1", {}},
+      {back("versions"), fmt::format("{}", TMEMIF_VERSION), {}},
+      {back("max-queues"), fmt::format("{}", context_.limits.max_queues), {}},
+      {back("max-ring-page-order"), fmt::format("{}", context_.limits.max_ring_page_order), {}},
+      {back("max-slots"), fmt::format("{}", context_.limits.max_slots), {}},
+      {back("max-batch"), fmt::format("{}", TMEMIF_MAX_BATCH), {}},
+      {back("feature-posted-put"), "1", {}},
+      {back(keys::kStoreId), context_.store.id().ToString(), {}},
+  };
+  // A frontend that a daemon before us connected goes on as if nothing had been: its state, and
+  // ours, are left as they stand.
+  const bool known = directory.Read(front("backend")) == backend_path_;
+  if (!known) {
+    nodes.push_back({frontend_path_, "", theirs});
+    nodes.push_back({front("backend"), backend_path_, {}});
+    nodes.push_back({front("backend-id"), fmt::format("{}", kBackendDomain.value), {}});
+    nodes.push_back({front(keys::kState), ToNode(XenbusState::kInitialising), {}});
+  }
+  if (!known || FrontendState() != XenbusState::kConnected) {
+    nodes.push_back({back(keys::kState), ToNode(XenbusState::kInitWait), {}});
+  }
+  return directory.WriteAll(nodes);
+}
+
+XenbusState Connection::FrontendState() {
+  const auto text =
+      context_.hypervisor.directory().Read(fmt::format("{}/{}", frontend_path_, keys::kState));
+  return text ? ParseXenbusState(*text) : XenbusState::kUnknown;
+}
+
+void Connection::SetState(XenbusState state) {
+  const auto written = context_.hypervisor.directory().Write(
+      fmt::format("{}/{}", backend_path_, keys::kState), ToNode(state));
+  if (!written) {
+    spdlog::warn("guest {} ({}): cannot write our state: {}", info_.id.value, info_.name,
+                 written.error().message);
+  }
+}
+
+bool Connection::FollowFrontend() {
+  if (state_ == State::kViolated) return false;
+  switch (FrontendState()) {
+    case XenbusState::kInitialising:
+    case XenbusState::kInitWait:
+      if (state_ != State::kWaiting) Wait();
+      return false;
+    case XenbusState::kInitialised:
+    case XenbusState::kConnected:
+      return state_ == State::kWaiting && Connect();
+    case XenbusState::kUnknown:
+    case XenbusState::kClosing:
+    case XenbusState::kClosed:
+      if (state_ != State::kClosed) Close(State::kClosed);
+      return false;
+  }
+  return false;
+}
+
+void Connection::Wait() {
+  DropQueues();
+  state_ = State::kWaiting;
+  SetState(XenbusState::kInitWait);
+}
+
+bool Connection::Connect() {
+  const auto offer = ReadOffer(context_.hypervisor.directory(), frontend_path_, context_.limits);
+  if (!offer) {
+    Violate(offer.error().message);
+    return false;
+  }
+  auto parts = MapOffer(context_.hypervisor, info_.id, *offer);
+  if (!parts) {
+    if (parts.error().code == ErrorCode::kUnavailable) return true;
+    Violate(parts.error().message);
+    return false;
+  }
+  state_ = State::kConnected;
+  for (Queue::Parts& part : *parts) {
+    queues_.push_back(std::make_shared<Queue>(
+        context_.store, guest_, std::move(part),
+        [this](std::string_view reason) { on_violation_(info_.id, reason); }));
+    context_.host.Attach(queues_.back());
+  }
+  SetState(XenbusState::kConnected);
+  spdlog::info("guest {} ({}): connected, {} queues of {} slots", info_.id.value, info_.name,
+               queues_.size(), offer->slot_count);
+  return false;
+}
+
+void Connection::DropQueues() {
+  for (const auto& queue : queues_) {
+    context_.host.Detach(*queue);
+    past_requests_ += queue->requests();
+    past_notifications_ += queue->notifications();
+  }
+  queues_.clear();
+}
+
+void Connection::Close(State state) {
+  DropQueues();
+  state_ = state;
+  SetState(XenbusState::kClosing);
+  SetState(XenbusState::kClosed);
+}
+
+void Connection::Violate(std::string_view reason) {
+  if (state_ == State::kViolated) return;
+  reason_ = reason;
+  (void)context_.hypervisor.directory().Write(fmt::format("{}/{}", backend_path_, keys::kError),
+                                              reason_);
+  Close(State::kViolated);
+  if (context_.violation_log.Allow()) {
+    spdlog::info("guest {} ({}): disconnected: {} ({} such lines left out before)", info_.id.value,
+                 info_.name, reason_, context_.violation_log.TakeSuppressed());
+  }
+}
+
+void Connection::Forgive() {
+  if (state_ != State::kViolated) return;
+  reason_.clear();
+  (void)context_.hypervisor.directory().Remove(fmt::format("{}/{}", backend_path_, keys::kError));
+  state_ = State::kClosed;
+  FollowFrontend();
+}
+
+void Connection::RemoveNodes() {
+  DropQueues();
+  Directory& directory = context_.hypervisor.directory();
+  for (const std::string& path : {backend_path_, frontend_path_}) {
+    if (const auto removed = directory.Remove(path); !removed) {
+      spdlog::warn("guest {} ({}): cannot remove {}: {}", info_.id.value, info_.name, path,
+                   removed.error().message);
+    }
+  }
+}
+
+uint64_t Connection::requests() const {
+  uint64_t sum = past_requests_;
+  for (const auto& queue : queues_) sum += queue->requests();
+  return sum;
+}
+
+uint64_t Connection::notifications() const {
+  uint64_t sum = past_notifications_;
+  for (const auto& queue : queues_) sum += queue->notifications();
+  return sum;
+}
+
+}  // namespace tmem
