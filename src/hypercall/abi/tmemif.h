@@ -17,6 +17,10 @@
  *   max-slots            1..TMEMIF_MAX_SLOTS    data slots a queue
  *   max-batch            1..TMEMIF_MAX_BATCH    pages a request
  *   feature-posted-put   "1"                    TMEMIF_REQ_POSTED is understood
+ *   store-id             a uuid                 names the store's life; a frontend that connects
+ *                                               again and finds another one has lost its pages
+ * and with state Closed, after a violation of the protocol:
+ *   error                text                   its reason; the frontend must not connect again
  *
  * XENSTORE, frontend's side (device/tmem/0/...), written before state Initialised:
  *   version                    one of versions

@@ -1,17 +1,21 @@
 // A hypervisor without Xen: guests are processes of this machine that connect to a Unix socket.
 //
 // It stands in for three things. Grants: a guest shares pages of a sealed memfd, and a grant
-// reference is 1 + the page's number in it. Event channels: pairs of eventfds. xenstore: a tree in
-// this process, which guests read, write and watch through the socket with their own domid's
-// rights. loopback/wire.h states the socket's messages; client/ speaks the other end.
+// reference is 1 + the page's number in it. Event channels: pairs of connected sockets. xenstore: a
+// tree in this process, which guests read, write and watch through the socket with their own
+// domid's rights. loopback/wire.h states the socket's messages; client/ speaks the other end.
 //
 // A guest comes into being by connecting with a name and is gone when its connection closes: then
-// its part of the tree is removed and kReleaseDomain fires. The domid belongs to the name
-// for the life of this object; the uuid is derived from the name, so that it outlives the daemon.
+// its folder /local/domain/<domid> is removed and kReleaseDomain fires. As in Xen, a guest that
+// comes back has a new domid and the same uuid: the uuid is derived from the name, so that it
+// outlives the daemon. Two live guests never have the same name. In its folder a guest finds name
+// and vm (/vm/<uuid>), and may read but not write it; who makes nodes there gives the rights.
 //
 // Who may connect is decided by the socket file's owner and mode. A guest can still be hostile:
-// a memfd that could shrink under us is refused, messages are checked against the limits in
-// wire.h, a guest that does not read its answers is cut off, and none of it blocks another guest.
+// memory that could go away under us is refused, messages and everything a guest may hold are
+// checked against the limits in wire.h, a guest that does not read its answers is not read from
+// either, and none of it blocks another guest. What it needs of the process: up to 34 file
+// descriptors a guest.
 //
 // Threads: an internal thread serves the socket; the public interface is the control thread's.
 #ifndef TMEM_HYPERCALL_LOOPBACK_LOOPBACK_HYPERVISOR_H_
@@ -40,7 +44,8 @@ class LoopbackHypervisor final : public Hypervisor {
   // Listens on the socket. A stale socket file of a dead process is replaced; kExists if a live
   // process listens there.
   static Result<std::unique_ptr<LoopbackHypervisor>> Create(const Config& config);
-  // Disconnects every guest and removes the socket file.
+  // Disconnects every guest and removes the socket file. SharedPages and EventChannels may outlive
+  // this object.
   ~LoopbackHypervisor() override;
 
   std::string_view name() const override { return "loopback"; }
