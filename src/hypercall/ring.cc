@@ -42,7 +42,9 @@ BackRing::Taken BackRing::Take(tmemif_request& request) {
   if (taken_ == produced_) {
     // Acquire: pairs with the frontend's release of req_prod; the requests below it are written.
     produced_ = Load(shared_.req_prod, std::memory_order_acquire);
-    if (produced_ - responses_ > TMEMIF_RING_ENTRIES(order_)) return Taken::kOverrun;
+    // What was taken and not answered still holds its entries; req_prod never goes back behind it.
+    const uint32_t held = taken_ - responses_;
+    if (produced_ - taken_ > TMEMIF_RING_ENTRIES(order_) - held) return Taken::kOverrun;
     if (taken_ == produced_) return Taken::kNothing;
   }
   // Word by word, each read exactly once: a plain copy could be read again after the checks.
