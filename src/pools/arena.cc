@@ -5,10 +5,16 @@
 
 namespace tmem {
 
+namespace {
+// One segment more than may be taken: ReleaseWarm has one in its hands now and then, which is
+// neither taken nor free.
+size_t AddressSpace(uint32_t max_segments) { return (size_t{max_segments} + 1) * kSegmentSize; }
+}  // namespace
+
 Result<std::unique_ptr<Arena>> Arena::Create(uint32_t max_segments) {
-  auto table = SegmentTable::Create(max_segments);
+  auto table = SegmentTable::Create(max_segments + 1);
   if (!table) return std::unexpected(std::move(table).error());
-  const size_t bytes = size_t{max_segments} * kSegmentSize;
+  const size_t bytes = AddressSpace(max_segments);
   void* const base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {
@@ -23,42 +29,62 @@ Result<std::unique_ptr<Arena>> Arena::Create(uint32_t max_segments) {
       new Arena(static_cast<std::byte*>(base), max_segments, std::move(*table)));
 }
 
-Arena::~Arena() { munmap(base_, size_t{max_segments_} * kSegmentSize); }
+Arena::~Arena() { munmap(base_, AddressSpace(max_segments_)); }
 
 SegmentId Arena::Take() {
   MutexLock lock(mutex_);
+  if (taken_ == max_segments_) return kNoSegment;
+  ++taken_;
   if (!warm_.empty()) return warm_.extract(warm_.begin()).value();
   if (!cold_.empty()) return cold_.extract(cold_.begin()).value();
-  return untouched_ < max_segments_ ? untouched_++ : kNoSegment;
+  return untouched_++;
 }
 
 void Arena::GiveBack(SegmentId segment) {
-  SegmentId surplus = segment;
+  SegmentId surplus = kNoSegment;
   {
     MutexLock lock(mutex_);
     warm_.insert(segment);
-    if (warm_.size() <= kWarmSegments) return;
-    surplus = warm_.extract(--warm_.end()).value();  // the highest: use stays at the low end
+    if (warm_.size() > kWarmSegments) {
+      surplus = warm_.extract(--warm_.end()).value();  // the highest: use stays at the low end
+    } else {
+      --taken_;
+    }
   }
+  if (surplus == kNoSegment) return;
   ReleaseMemory(surplus);
+  MutexLock lock(mutex_);
+  cold_.insert(surplus);
+  --taken_;
 }
 
 void Arena::ReleaseWarm() {
-  for (;;) {
-    SegmentId segment;
-    {
-      MutexLock lock(mutex_);
-      if (warm_.empty()) return;
-      segment = warm_.extract(warm_.begin()).value();
-    }
-    ReleaseMemory(segment);
+  {
+    MutexLock lock(mutex_);
+    if (std::exchange(releasing_warm_, true)) return;
+  }
+  while (ReleaseOneWarm()) {
   }
 }
 
-void Arena::ReleaseMemory(SegmentId segment) {
-  (void)madvise(BaseOf(segment), kSegmentSize, MADV_DONTNEED);
+bool Arena::ReleaseOneWarm() {
+  SegmentId segment;
+  {
+    MutexLock lock(mutex_);
+    if (warm_.empty()) {
+      releasing_warm_ = false;
+      return false;
+    }
+    segment = warm_.extract(warm_.begin()).value();
+  }
+  ReleaseMemory(segment);
   MutexLock lock(mutex_);
   cold_.insert(segment);
+  return true;
+}
+
+void Arena::ReleaseMemory(SegmentId segment) const {
+  (void)madvise(BaseOf(segment), kSegmentSize, MADV_DONTNEED);
 }
 
 }  // namespace tmem

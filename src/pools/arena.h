@@ -35,11 +35,13 @@ class Arena {
 
   uint32_t max_segments() const { return max_segments_; }
 
-  // A free segment, low ones first, with unspecified contents. kNoSegment if all are taken.
+  // A free segment, warm ones first, then low ones, with unspecified contents. kNoSegment if
+  // max_segments() are taken.
   SegmentId Take();
   // REQUIRES: the segment was taken; nobody reads or writes it any more.
   void GiveBack(SegmentId segment);
-  // Returns the memory of all free segments to the system.
+  // Returns the memory of all free segments to the system (or leaves it to the thread that is at it
+  // already).
   void ReleaseWarm();
 
   std::byte* BaseOf(SegmentId segment) const { return base_ + size_t{segment} * kSegmentSize; }
@@ -48,14 +50,18 @@ class Arena {
  private:
   Arena(std::byte* base, uint32_t max_segments, std::unique_ptr<SegmentTable> table)
       : base_(base), max_segments_(max_segments), table_(std::move(table)) {}
-  void ReleaseMemory(SegmentId segment);
+  // False, and the end of releasing, if no segment is warm.
+  bool ReleaseOneWarm();
+  void ReleaseMemory(SegmentId segment) const;
 
   std::byte* const base_;
   const uint32_t max_segments_;
   const std::unique_ptr<SegmentTable> table_;
 
   Mutex mutex_{LockRank::kLeaf};
-  uint32_t untouched_ TMEM_GUARDED_BY(mutex_) = 0;    // from here on, never taken
+  uint32_t untouched_ TMEM_GUARDED_BY(mutex_) = 0;  // from here on, never taken
+  uint32_t taken_ TMEM_GUARDED_BY(mutex_) = 0;      // by Take, until GiveBack is done with them
+  bool releasing_warm_ TMEM_GUARDED_BY(mutex_) = false;
   std::set<SegmentId> cold_ TMEM_GUARDED_BY(mutex_);  // free, without memory
   std::set<SegmentId> warm_ TMEM_GUARDED_BY(mutex_);  // free, with memory
 };

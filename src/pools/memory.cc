@@ -42,20 +42,24 @@ void Memory::Leave(StakeId stake) {
   free_stakes_.push_back(stake);
 }
 
-std::shared_ptr<Evictable> Memory::Victim() {
-  // A claimant that is going away cannot be evicted from any more, and need not be.
-  std::vector<Claim> candidates;
+std::optional<Memory::Victim> Memory::FindVictim(Spared& spared) const {
   for (;;) {
-    const auto victim = PickVictim(candidates.empty() ? claims_ : candidates);
-    if (!victim) return nullptr;
-    if (auto evictable = evictables_[*victim].lock()) return evictable;
-    if (candidates.empty()) candidates = claims_;
-    candidates[*victim].ephemeral = 0;
+    std::optional<StakeId> stake;
+    if (spared.empty()) {
+      stake = PickVictim(claims_);
+    } else {
+      std::vector<Claim> candidates = claims_;
+      for (const StakeId one : spared) candidates[one].ephemeral = 0;
+      stake = PickVictim(candidates);
+    }
+    if (!stake) return std::nullopt;
+    if (auto evictable = evictables_[*stake].lock()) return Victim{*stake, std::move(evictable)};
+    spared.push_back(*stake);  // it is going away, and gives all back by itself
   }
 }
 
-Memory::Verdict Memory::Decide(StakeId stake, PageClass page_class,
-                               std::shared_ptr<Evictable>& victim) {
+Memory::Verdict Memory::Decide(StakeId stake, PageClass page_class, Spared& spared,
+                               std::optional<Victim>& victim) {
   if (page_class == PageClass::kPersistent && !MayTakePersistent(claims_, stake, capacity_)) {
     return Verdict::kRefused;
   }
@@ -64,17 +68,28 @@ Memory::Verdict Memory::Decide(StakeId stake, PageClass page_class,
     ++Held(claims_[stake], page_class);
     return Verdict::kGranted;
   }
-  victim = Victim();
+  victim = FindVictim(spared);
   return victim ? Verdict::kEvictFirst : Verdict::kRefused;
 }
 
+bool Memory::Evict(const Victim& victim, Spared& spared) {
+  if (!victim.evictable->EvictOldestSegment()) {
+    spared.push_back(victim.stake);
+    return false;
+  }
+  MutexLock lock(mutex_);
+  ++evicted_;
+  return true;
+}
+
 SegmentId Memory::Take(StakeId stake, PageClass page_class) {
-  for (int evictions = 0; evictions <= kMaxEvictionsPerTake; ++evictions) {
-    std::shared_ptr<Evictable> victim;
+  Spared spared;
+  for (int evictions = 0; evictions <= kMaxEvictionsPerTake;) {
+    std::optional<Victim> victim;
     Verdict verdict;
     {
       MutexLock lock(mutex_);
-      verdict = Decide(stake, page_class, victim);
+      verdict = Decide(stake, page_class, spared, victim);
     }
     switch (verdict) {
       case Verdict::kGranted:
@@ -84,10 +99,7 @@ SegmentId Memory::Take(StakeId stake, PageClass page_class) {
       case Verdict::kRefused:
         return kNoSegment;
       case Verdict::kEvictFirst:
-        if (victim->EvictOldestSegment()) {
-          MutexLock lock(mutex_);
-          ++evicted_;
-        }
+        if (Evict(*victim, spared)) ++evictions;
     }
   }
   return kNoSegment;
@@ -101,28 +113,25 @@ void Memory::GiveBack(StakeId stake, PageClass page_class, SegmentId segment) {
 }
 
 uint32_t Memory::SetCapacity(uint32_t capacity) {
-  uint32_t in_force = 0;
   uint32_t before = 0;
   {
     MutexLock lock(mutex_);
     before = InUse();
     capacity_ = capacity;
   }
-  for (;;) {
-    std::shared_ptr<Evictable> victim;
+  for (Spared spared;;) {
+    std::optional<Victim> victim;
     {
       MutexLock lock(mutex_);
-      in_force = std::max(capacity_, InUse());
-      if (InUse() > capacity_) victim = Victim();
+      if (InUse() > capacity_) victim = FindVictim(spared);
     }
-    if (!victim || !victim->EvictOldestSegment()) break;
-    MutexLock lock(mutex_);
-    ++evicted_;
+    if (!victim) break;
+    Evict(*victim, spared);
   }
   arena_.ReleaseWarm();
   MutexLock lock(mutex_);
   if (before > InUse()) relinquished_ += before - InUse();
-  return in_force;
+  return std::max(capacity_, InUse());
 }
 
 Memory::Usage Memory::usage() const {

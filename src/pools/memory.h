@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/mutex.h"
@@ -65,10 +66,17 @@ class Memory {
   std::array<uint32_t, kPageClasses> HeldBy(StakeId stake) const;
 
  private:
+  struct Victim {
+    StakeId stake;
+    std::shared_ptr<Evictable> evictable;
+  };
+  // Stakes that had nothing to drop just now: all their pages are being taken or put, or gone.
+  using Spared = std::vector<StakeId>;
   enum class Verdict { kGranted, kRefused, kEvictFirst };
-  Verdict Decide(StakeId stake, PageClass page_class, std::shared_ptr<Evictable>& victim)
+  Verdict Decide(StakeId stake, PageClass page_class, Spared& spared, std::optional<Victim>& victim)
       TMEM_REQUIRES(mutex_);
-  std::shared_ptr<Evictable> Victim() TMEM_REQUIRES(mutex_);
+  std::optional<Victim> FindVictim(Spared& spared) const TMEM_REQUIRES(mutex_);
+  bool Evict(const Victim& victim, Spared& spared);
   uint32_t InUse() const TMEM_REQUIRES(mutex_) { return in_use_[0] + in_use_[1]; }
   static uint32_t& Held(Claim& claim, PageClass page_class) {
     return page_class == PageClass::kPersistent ? claim.persistent : claim.ephemeral;

@@ -31,8 +31,9 @@ inline constexpr SegmentId kNoSegment = UINT32_MAX;
 // Which slot size a segment has: an index into the table of slot sizes.
 using SizeClass = uint8_t;
 
-// 76 sizes from 16 to 4,096 bytes, each at most 1/32 or 16 bytes above the one before, so that
-// rounding costs 1.6% of a payload on average; nothing lies between kMaxCompressed and a raw page.
+// 82 sizes from 16 to 4,096 bytes, each at most 1/32 (to the next 16 bytes) above the one before,
+// so that rounding costs less than 2% of a payload on average; nothing lies between kMaxCompressed
+// and a raw page.
 int SizeClassCount();
 size_t SlotSize(SizeClass size_class);
 uint32_t SlotsPerSegment(SizeClass size_class);

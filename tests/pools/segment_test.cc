@@ -1,0 +1,106 @@
+#include "pools/segment.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+
+namespace tmem {
+namespace {
+
+TEST(Segment, SlotSizesRiseInSmallSteps) {
+  ASSERT_EQ(SizeClassCount(), 82);
+  EXPECT_EQ(SlotSize(0), 16);
+  EXPECT_EQ(SlotSize(80), kMaxCompressed);
+  EXPECT_EQ(SlotSize(81), kPageSize);
+  for (SizeClass c = 1; c < 81; ++c) {
+    const size_t step = SlotSize(c) - SlotSize(static_cast<SizeClass>(c - 1));
+    EXPECT_GT(step, 0) << int{c};
+    // 1/32 is rounded up to the granule of 16 bytes.
+    EXPECT_LE(step, std::max<size_t>(16, SlotSize(c) / 32 + 16)) << int{c};
+    EXPECT_EQ(SlotSize(c) % 16, 0) << int{c};
+  }
+}
+
+TEST(Segment, EveryPayloadGoesToTheSmallestClassThatHoldsIt) {
+  for (size_t bytes = 1; bytes <= kPageSize; ++bytes) {
+    const SizeClass size_class = SizeClassFor(bytes);
+    ASSERT_GE(SlotSize(size_class), bytes);
+    if (size_class > 0) {
+      ASSERT_LT(SlotSize(static_cast<SizeClass>(size_class - 1)), bytes);
+    }
+  }
+}
+
+TEST(Segment, RoundingToSlotsCostsLittle) {
+  size_t payload = 0;
+  size_t slots = 0;
+  for (size_t bytes = 256; bytes <= kMaxCompressed; ++bytes) {
+    payload += bytes;
+    slots += SlotSize(SizeClassFor(bytes));
+  }
+  EXPECT_LE(static_cast<double>(slots - payload), 0.02 * static_cast<double>(payload));
+}
+
+TEST(Segment, SlotsAndHeadersFillItWithoutOverlap) {
+  for (int i = 0; i < SizeClassCount(); ++i) {
+    const auto size_class = static_cast<SizeClass>(i);
+    alignas(16) std::byte* const base = nullptr;
+    const uint32_t last = SlotsPerSegment(size_class) - 1;
+    const std::byte* const end = SlotAddress(base, size_class, last) + SlotSize(size_class);
+    const auto* const lowest = reinterpret_cast<std::byte*>(&HeaderAt(base, last));
+    EXPECT_LE(end, lowest) << i;
+    EXPECT_LT(lowest - end, static_cast<ptrdiff_t>(SlotSize(size_class) + sizeof(RecordHeader)))
+        << "room for another slot, class " << i;
+    const auto* const top = reinterpret_cast<std::byte*>(&HeaderAt(base, 0) + 1);
+    EXPECT_EQ(top - base, static_cast<ptrdiff_t>(kSegmentSize)) << i;
+  }
+}
+
+TEST(Segment, RawSlotsArePageAligned) {
+  EXPECT_EQ(SlotSize(SizeClassFor(kPageSize)) % kPageSize, 0);
+}
+
+TEST(Segment, ChargeIsThePayloadInGranulesAndItsHeader) {
+  EXPECT_EQ(RecordCharge(1), Bytes(16 + 24));
+  EXPECT_EQ(RecordCharge(8), Bytes(16 + 24));
+  EXPECT_EQ(RecordCharge(16), Bytes(16 + 24));
+  EXPECT_EQ(RecordCharge(17), Bytes(32 + 24));
+  EXPECT_EQ(RecordCharge(kPageSize), Bytes(4096 + 24));
+}
+
+TEST(Location, DefaultIsEmptyAndNoRecordIs) {
+  EXPECT_FALSE(Location());
+  EXPECT_TRUE(Location(0, 0, Codec::kRaw, 1));
+}
+
+RC_GTEST_PROP(Location, KeepsAllItIsGiven, ()) {
+  const auto segment = *rc::gen::oneOf(rc::gen::inRange<SegmentId>(0, 1u << 30),
+                                       rc::gen::element<SegmentId>(0, (1u << 30) - 1));
+  const auto size_class =
+      static_cast<SizeClass>(*rc::gen::inRange<int>(0, static_cast<int>(SizeClassCount())));
+  const auto slot = *rc::gen::oneOf(
+      rc::gen::inRange<uint32_t>(0, SlotsPerSegment(size_class)),
+      rc::gen::element<uint32_t>(0, SlotsPerSegment(size_class) - 1, SlotsPerSegment(0) - 1));
+  const auto length = *rc::gen::inRange<size_t>(1, kPageSize + 1);
+  const auto codec = *rc::gen::element(Codec::kRaw, Codec::kSameFilled, Codec::kLz4, Codec::kZstd);
+
+  const Location location(segment, slot, codec, length);
+  const Location used = location.WithReferenced();
+  for (const Location l : {location, used}) {
+    RC_ASSERT(static_cast<bool>(l));
+    RC_ASSERT(l.segment() == segment);
+    RC_ASSERT(l.slot() == slot);
+    RC_ASSERT(l.codec() == codec);
+    RC_ASSERT(l.length() == length);
+    RC_ASSERT(l.charge() == RecordCharge(length));
+  }
+  RC_ASSERT(!location.referenced());
+  RC_ASSERT(used.referenced());
+  RC_ASSERT(location.SameRecord(used));
+  RC_ASSERT(!location.SameRecord(Location(segment ^ 1, slot, codec, length)));
+  RC_ASSERT(!location.SameRecord(Location(segment, slot ^ 1, codec, length)));
+}
+
+}  // namespace
+}  // namespace tmem
