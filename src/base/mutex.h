@@ -27,7 +27,8 @@ enum class LockRank : uint8_t {
   kControl,    // daemon, connections, configuration: never on the data path
   kDirectory,  // the loopback tree and its watches
   kGuests,     // the store's table of guests and shared pools
-  kSharing,    // guests leaving shared pools, one at a time
+  kEnding,     // one guest's pools, destroyed by one call at a time
+  kSharing,    // guests leaving one shared pool, one at a time
   kPools,      // pool tables, changed by NEW_POOL and DESTROY_POOL only
   kPartition,  // objects of one partition: one is held by a page operation
   kHeap,       // slots of one heap

@@ -93,13 +93,10 @@ bool Guest::Close(PoolId pool) {
   return true;
 }
 
-bool Guest::Release(PoolId pool, const PoolCounters& counters) {
+void Guest::Release(PoolId pool, const PoolCounters& counters) {
   MutexLock lock(mutex_);
-  std::atomic<uint64_t>& word = pools_[pool.value];
-  if (StateOf(word.load(std::memory_order_relaxed)) != kClosed) return false;
   retired_ += counters;
-  word.store(kFree, std::memory_order_release);
-  return true;
+  pools_[pool.value].store(kFree, std::memory_order_release);
 }
 
 void Guest::CloseForGood() {

@@ -53,6 +53,10 @@ class Guest {
 
   // nullopt: no such pool, or it is being destroyed.
   std::optional<Pool> Find(PoolId pool) const;
+
+  // Held through each DestroyPool, so that a pool ends only once: two calls at the same time could
+  // release an id twice, or drain the pool that took it over.
+  Mutex& ending() { return ending_; }
   // Ids of the pools that live.
   std::vector<PoolId> Pools() const;
 
@@ -62,9 +66,8 @@ class Guest {
   bool Close(PoolId pool);
   // A pool that was closed and is not yet released.
   std::optional<Pool> FindClosed(PoolId pool) const;
-  // Frees a closed pool's id, and adds to the counters of pools that ended. False if somebody else
-  // released it already.
-  bool Release(PoolId pool, const PoolCounters& counters);
+  // Frees a closed pool's id, and adds to the counters of pools that ended.
+  void Release(PoolId pool, const PoolCounters& counters);
   // No pool can be opened any more.
   void CloseForGood();
 
@@ -81,6 +84,7 @@ class Guest {
   std::atomic<bool> frozen_;
   std::array<std::atomic<CompressMode>, kPageClasses> compress_;
 
+  Mutex ending_{LockRank::kEnding};
   mutable Mutex mutex_{LockRank::kLeaf};
   GuestSettings settings_ TMEM_GUARDED_BY(mutex_);
   PoolCounters retired_ TMEM_GUARDED_BY(mutex_);

@@ -15,8 +15,10 @@ namespace {
 constexpr uint32_t kPartitionBits = 4;
 static_assert(1u << kPartitionBits == Keyspace::kPartitions);
 
-// How many pages leave the index under one hold of a partition's lock.
+// How many pages leave the index, and how many objects are looked at, under one hold of a
+// partition's lock.
 constexpr size_t kFreedPerHold = 64;
+constexpr ObjectNumber kObjectsPerHold = 1024;
 
 uint32_t HeaderObject(ObjectNumber number, uint64_t hash) {
   return number << kPartitionBits | static_cast<uint32_t>(hash >> (64 - kPartitionBits));
@@ -38,12 +40,15 @@ bool IsCompressed(Codec codec) { return codec == Codec::kLz4 || codec == Codec::
 // Slots whose pages left the index, gathered under a partition's lock and freed outside of it.
 class Keyspace::Freed {
  public:
-  explicit Freed(Heap& heap) : heap_(heap) {}
+  // Takes kFreedPerHold slots, or `most` if that is less.
+  explicit Freed(Heap& heap, uint64_t most = kFreedPerHold)
+      : heap_(heap), most_(std::min(most, uint64_t{kFreedPerHold})) {}
   Freed(const Freed&) = delete;
   Freed& operator=(const Freed&) = delete;
   ~Freed() { Flush(); }
 
-  bool full() const { return count_ == locations_.size(); }
+  size_t count() const { return count_; }
+  bool full() const { return count_ == most_; }
   // REQUIRES: !full().
   void Add(Location location) {
     if (location) locations_[count_++] = location;
@@ -53,6 +58,7 @@ class Keyspace::Freed {
 
  private:
   Heap& heap_;
+  const size_t most_;
   std::array<Location, kFreedPerHold> locations_;
   size_t count_ = 0;
 };
@@ -142,7 +148,7 @@ Location Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref
 }
 
 PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
-                            Heap::Slot slot, Charge charge) {
+                            Heap::Slot slot, Charge charge, OldPage old_page) {
   std::memcpy(slot.payload(), payload.bytes.data(), payload.bytes.size());
   RecordHeader& header = slot.header();
   header.length = static_cast<uint16_t>(payload.bytes.size());
@@ -158,11 +164,12 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payl
   ++counters.puts;
 
   const Found found = Find(partition, hash, ref);
+  const bool replaces = old_page == OldPage::kDropped || found.location != nullptr;
   if (found.object != nullptr && found.object->payer != &charge.ledger()) {
     if (!charge.ledger().TryCharge(found.object->charged)) {
       ++counters.puts_no_memory;
+      counters.dup_puts_flushed += replaces;
       if (found.location != nullptr) {
-        ++counters.dup_puts_flushed;
         freed.Add(TakeOut(partition, page_class, found, ref.index.value));
       }
       return PutStatus::kNoMemory;
@@ -173,8 +180,8 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payl
 
   const Location old = Enter(partition, hash, ref, payload, slot, charge);
   ++counters.puts_stored;
+  counters.dup_puts_replaced += replaces;
   if (old) {
-    ++counters.dup_puts_replaced;
     Object& object = *partition.objects.At(partition.objects.Find(hash, ref.pool, ref.object));
     heap(page_class).HeaderOf(old).state.store(0, std::memory_order_relaxed);
     Count(partition.pools[ref.pool], old, -1);
@@ -185,7 +192,8 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payl
   return PutStatus::kStored;
 }
 
-PutStatus Keyspace::Refuse(const PageRef& ref, PageClass page_class, PutStatus why) {
+PutStatus Keyspace::Refuse(const PageRef& ref, PageClass page_class, PutStatus why,
+                           OldPage old_page) {
   const uint64_t hash = HashOf(ref);
   Partition& partition = PartitionOf(hash);
   Freed freed(heap(page_class));
@@ -195,8 +203,8 @@ PutStatus Keyspace::Refuse(const PageRef& ref, PageClass page_class, PutStatus w
   ++counters.puts;
   ++(why == PutStatus::kFrozen ? counters.puts_frozen : counters.puts_no_memory);
   const Found found = Find(partition, hash, ref);
+  counters.dup_puts_flushed += old_page == OldPage::kDropped || found.location != nullptr;
   if (found.location != nullptr) {
-    ++counters.dup_puts_flushed;
     freed.Add(TakeOut(partition, page_class, found, ref.index.value));
   }
   return why;
@@ -210,7 +218,6 @@ bool Keyspace::MakeRoomByReplacing(const PageRef& ref, PageClass page_class) {
   if (!ref.ticket.Valid()) return false;
   const Found found = Find(partition, hash, ref);
   if (found.location == nullptr) return false;
-  ++partition.pools[ref.pool].counters.dup_puts_flushed;
   freed.Add(TakeOut(partition, page_class, found, ref.index.value));
   return true;
 }
@@ -306,8 +313,9 @@ bool Keyspace::DrainObject(Partition& partition, PageClass page_class, ObjectNum
 FlushStatus Keyspace::FlushObject(const PageRef& ref, PageClass page_class, PageCount budget) {
   const uint64_t hash = HashOf(ref);
   Partition& partition = PartitionOf(hash);
-  for (uint64_t flushed = 0; flushed < budget.value; flushed += kFreedPerHold) {
-    Freed freed(heap(page_class));
+  uint64_t left = budget.value;
+  do {
+    Freed freed(heap(page_class), left);
     MutexLock lock(partition.mutex);
     if (!ref.ticket.Valid()) return FlushStatus::kNoPool;
     PoolCounters& counters = partition.pools[ref.pool].counters;
@@ -321,26 +329,25 @@ FlushStatus Keyspace::FlushObject(const PageRef& ref, PageClass page_class, Page
       ++counters.object_flushes_found;
       return FlushStatus::kDone;
     }
-  }
+    left -= freed.count();
+  } while (left > 0);
   return FlushStatus::kMore;
 }
 
 // ---- pools ----
 
 bool Keyspace::Drain(uint32_t pool, PageClass page_class, PageCount budget) {
-  uint64_t drained = 0;
+  uint64_t left = budget.value;
   for (auto& partition : partitions_) {
     for (bool empty = false; !empty;) {
-      if (drained >= budget.value) return false;
-      Freed freed(heap(page_class));
+      Freed freed(heap(page_class), left);
       MutexLock lock(partition->mutex);
-      while (!freed.full()) {
-        const ObjectNumber number = partition->objects.FirstOf(pool);
-        empty = number == kNoObject;
-        if (empty) break;
-        DrainObject(*partition, page_class, number, freed);
-      }
-      if (!empty) drained += kFreedPerHold;
+      do {
+        empty = partition->objects.FirstOf(pool) == kNoObject;
+      } while (!empty &&
+               DrainObject(*partition, page_class, partition->objects.FirstOf(pool), freed));
+      left -= freed.count();
+      if (!empty && left == 0) return false;
     }
   }
   return true;
@@ -374,29 +381,49 @@ StoredCounters Keyspace::StoredIn(uint32_t pool) const {
   return sum;
 }
 
-void Keyspace::Repay(uint32_t pool, PageClass page_class, const Ledger& from,
+struct Keyspace::Repayment {
+  uint32_t pool;
+  PageClass page_class;
+  const Ledger& from;
+  Bytes until;
+  std::span<Ledger* const> others;
+};
+
+// Goes on with object number `next`, until `freed` is full or the lock was held long enough. False
+// if there is nothing left to do in this partition.
+bool Keyspace::RepaySome(Partition& partition, const Repayment& repayment, ObjectNumber& next,
+                         Freed& freed) {
+  const ObjectNumber end = partition.objects.end();
+  for (ObjectNumber looks = 0; looks < kObjectsPerHold; ++looks, ++next) {
+    if (next >= end || repayment.from.charged() <= repayment.until) return false;
+    Object* const object = partition.objects.At(next);
+    if (object == nullptr || object->pool != repayment.pool || object->payer != &repayment.from) {
+      continue;
+    }
+    const auto taker = std::ranges::find_if(
+        repayment.others, [object](Ledger* other) { return other->TryCharge(object->charged); });
+    if (taker != repayment.others.end()) {
+      object->payer->Release(object->charged);
+      object->payer = *taker;
+      continue;
+    }
+    const size_t freed_before = freed.count();
+    const bool gone = DrainObject(partition, repayment.page_class, next, freed);
+    partition.pools[repayment.pool].counters.evicted += freed.count() - freed_before;
+    if (!gone) return true;
+  }
+  return true;
+}
+
+void Keyspace::Repay(uint32_t pool, PageClass page_class, const Ledger& from, Bytes until,
                      std::span<Ledger* const> others) {
+  const Repayment repayment{pool, page_class, from, until, others};
   for (auto& partition : partitions_) {
-    for (bool all_repaid = false; !all_repaid;) {
+    ObjectNumber next = 0;
+    for (bool more = true; more;) {
       Freed freed(heap(page_class));
       MutexLock lock(partition->mutex);
-      all_repaid = true;
-      ObjectNumber next = kNoObject;
-      for (ObjectNumber number = partition->objects.FirstOf(pool); number != kNoObject;
-           number = next) {
-        next = partition->objects.NextOf(number);
-        Object& object = *partition->objects.At(number);
-        if (object.payer != &from) continue;
-        const auto taker = std::ranges::find_if(
-            others, [&object](Ledger* other) { return other->TryCharge(object.charged); });
-        if (taker != others.end()) {
-          object.payer->Release(object.charged);
-          object.payer = *taker;
-        } else if (!DrainObject(*partition, page_class, number, freed)) {
-          all_repaid = false;
-          break;
-        }
-      }
+      more = RepaySome(*partition, repayment, next, freed);
     }
   }
 }

@@ -61,14 +61,21 @@ class Keyspace final : public Evictable {
 
   // ---- page operations ----
 
+  // A put ends in one of Publish and Refuse, which count it. What became of the older page until
+  // then:
+  enum class OldPage : uint8_t {
+    kUntouched,  // it is still there, if there was one
+    kDropped,    // MakeRoomByReplacing found it and dropped it
+  };
+
   // Copies the payload into the slot and enters the page, replacing an older one. The object's
   // charge moves to the ledger that pays for this page; if that ledger has no room for the pages
   // that the object has already, the put is refused as kNoMemory and the old page dropped.
   PutStatus Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
-                    Heap::Slot slot, Charge charge);
-  // A put that will not be stored: counts it, by its reason, and drops the older page.
-  PutStatus Refuse(const PageRef& ref, PageClass page_class, PutStatus why);
-  // Frees the older page, if there is one, ahead of a put that lacks room. True if there was.
+                    Heap::Slot slot, Charge charge, OldPage old_page);
+  // A put that will not be stored, by its reason; drops the older page.
+  PutStatus Refuse(const PageRef& ref, PageClass page_class, PutStatus why, OldPage old_page);
+  // Drops the older page, if there is one, ahead of a put that lacks room. True if there was.
   bool MakeRoomByReplacing(const PageRef& ref, PageClass page_class);
 
   enum class Removal { kOnHit, kNever };
@@ -80,16 +87,19 @@ class Keyspace final : public Evictable {
 
   // ---- pools ----
 
-  // Removes at most `budget` pages of a pool whose ticket is no longer valid; true if none remain.
+  // Removes at most `budget` pages of a pool whose tickets are no longer valid; true if none
+  // remain.
   bool Drain(uint32_t pool, PageClass page_class, PageCount budget);
   // Forgets a drained pool's counters and returns them.
   PoolCounters TakeCounters(uint32_t pool);
   PoolCounters CountersOf(uint32_t pool) const;
   StoredCounters StoredIn(uint32_t pool) const;
 
-  // Charges the objects of `pool` for which `from` pays to the first of `others` that has room; if
-  // none has, drops their pages.
-  void Repay(uint32_t pool, PageClass page_class, const Ledger& from,
+  // Charges objects of `pool` for which `from` pays to the first of `others` that has room, or, if
+  // none has, drops their pages: until `from` is charged no more than `until`, or pays for none.
+  // Takes one pass over the objects, and each partition's lock only for some of them at a time.
+  // REQUIRES: `from` comes to pay for no further objects meanwhile, or they need not be found.
+  void Repay(uint32_t pool, PageClass page_class, const Ledger& from, Bytes until,
              std::span<Ledger* const> others);
 
   // ---- memory ----
@@ -138,6 +148,9 @@ class Keyspace final : public Evictable {
   static void Count(PoolShard& shard, Location location, int64_t sign);
   bool PoolIsEmpty(uint32_t pool) const;
   bool DrainObject(Partition& partition, PageClass page_class, ObjectNumber number, Freed& freed)
+      TMEM_REQUIRES(partition.mutex);
+  struct Repayment;
+  bool RepaySome(Partition& partition, const Repayment& repayment, ObjectNumber& next, Freed& freed)
       TMEM_REQUIRES(partition.mutex);
   void EvictRecord(SegmentId segment, uint32_t slot, Freed& freed);
   bool GiveSecondChance(Location& location);

@@ -100,7 +100,15 @@ void ObjectTable::Erase(ObjectNumber number) {
 
   object.pool = kFreePool;
   object.hash_next_ = std::exchange(first_free_, number);
-  --size_;
+  if (--size_ == 0) Reset();
+}
+
+void ObjectTable::Reset() {
+  objects_ = std::deque<Object>();
+  first_free_ = kNoObject;
+  buckets_ = std::deque<ObjectNumber>(1, kNoObject);
+  level_ = 0;
+  split_ = 0;
 }
 
 Object* ObjectTable::At(ObjectNumber number) {

@@ -2,6 +2,7 @@
 //
 // An object exists while it holds pages. Its number names it in record headers, and is reused after
 // it is gone, so whoever comes from a header must check that the object's tree still points back.
+// Memory is given back when the last object goes.
 //
 // The hash grows one bucket at a time (linear hashing, W. Litwin 1980), so that no insertion ever
 // pays for rehashing a large table; the hash is keyed, so that a guest cannot aim at one bucket.
@@ -64,9 +65,10 @@ class ObjectTable {
   // nullptr if no object has that number.
   Object* At(ObjectNumber number);
 
-  // Some object of the pool, or kNoObject; and the one after it. Together they visit all of them.
+  // Some object of the pool, or kNoObject.
   ObjectNumber FirstOf(uint32_t pool) const { return first_of_pool_[pool]; }
-  ObjectNumber NextOf(ObjectNumber number) const { return objects_[number].pool_next_; }
+  // All numbers in use are below this one.
+  ObjectNumber end() const { return static_cast<ObjectNumber>(objects_.size()); }
 
   size_t size() const { return size_; }
   // Heap memory held.
@@ -76,6 +78,7 @@ class ObjectTable {
   uint64_t HashOf(const Object& object) const;
   size_t BucketOf(uint64_t hash) const;
   void SplitOneBucket();
+  void Reset();
 
   const uint64_t hash_key_;
   std::deque<Object> objects_;

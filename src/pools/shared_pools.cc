@@ -20,41 +20,70 @@ std::optional<SharedPools::Place> SharedPools::Join(const Uuid& uuid, Ledger& le
   if (pool == pools_.end()) pool = std::ranges::find_if(pools_, &Pool::free);
   if (pool == pools_.end()) return std::nullopt;
   pool->uuid = uuid;
-  pool->members.push_back(&ledger);
-  pool->weights.push_back(weight);
-  // The pool serves each of its members: it weighs as much as the heaviest.
-  memory_.Change(pool->keyspace->stake(), std::ranges::max(pool->weights), 0);
+  pool->members.push_back({&ledger, weight});
+  Weigh(*pool);
   return static_cast<Place>(pool - pools_.begin());
 }
 
+// The pool serves each of its members: it weighs as much as the heaviest.
+void SharedPools::Weigh(const Pool& pool) {
+  uint32_t weight = GuestSettings::kMinWeight;
+  for (const Member& member : pool.members) weight = std::max(weight, member.weight);
+  memory_.Change(pool.keyspace->stake(), weight, 0);
+}
+
 void SharedPools::Leave(Place place, Ledger& ledger) {
-  MutexLock leaving(leaving_);
   Pool& pool = pools_[place];
+  MutexLock leaving(pool.leaving);
   std::vector<Ledger*> others;
   {
     MutexLock lock(mutex_);
-    const auto member = std::ranges::find(pool.members, &ledger);
-    pool.weights.erase(pool.weights.begin() + (member - pool.members.begin()));
-    pool.members.erase(member);
-    others = pool.members;
-    pool.draining = others.empty();
+    pool.members.erase(std::ranges::find(pool.members, &ledger, &Member::ledger));
+    if (pool.members.empty()) {
+      pool.drainer = &ledger;  // all pages are its own: they go as it drains them
+      return;
+    }
+    Weigh(pool);
+    for (const Member& member : pool.members) others.push_back(member.ledger);
   }
   // Still in the pool under another id: what it paid for stays with it.
   if (std::ranges::find(others, &ledger) != others.end()) return;
-  pool.keyspace->Repay(kPoolNumber, PageClass::kEphemeral, ledger, others);
+  pool.keyspace->Repay(kPoolNumber, PageClass::kEphemeral, ledger, Bytes(0), others);
 }
 
-bool SharedPools::Drain(Place place, PageCount budget) {
+bool SharedPools::Drain(Place place, const Ledger& ledger, PageCount budget) {
   Pool& pool = pools_[place];
   {
     MutexLock lock(mutex_);
-    if (!pool.draining) return true;
+    if (pool.drainer != &ledger) return true;
   }
   if (!pool.keyspace->Drain(kPoolNumber, PageClass::kEphemeral, budget)) return false;
+  const PoolCounters counters = pool.keyspace->TakeCounters(kPoolNumber);
   MutexLock lock(mutex_);
-  retired_ += pool.keyspace->TakeCounters(kPoolNumber);
-  pool.draining = false;
+  retired_ += counters;
+  pool.drainer = nullptr;
+  Weigh(pool);
   return true;
+}
+
+void SharedPools::SetWeight(const Ledger& ledger, uint32_t weight) {
+  MutexLock lock(mutex_);
+  for (Pool& pool : pools_) {
+    for (Member& member : pool.members) {
+      if (member.ledger == &ledger) member.weight = weight;
+    }
+    Weigh(pool);
+  }
+}
+
+void SharedPools::Shrink(const Ledger& ledger) {
+  for (Pool& pool : pools_) {
+    {
+      MutexLock lock(mutex_);
+      if (std::ranges::find(pool.members, &ledger, &Member::ledger) == pool.members.end()) continue;
+    }
+    pool.keyspace->Repay(kPoolNumber, PageClass::kEphemeral, ledger, ledger.cap(), {});
+  }
 }
 
 uint32_t SharedPools::MembersOf(Place place) const {

@@ -33,11 +33,16 @@ class SharedPools {
   std::optional<Place> Join(const Uuid& uuid, Ledger& ledger, uint32_t weight);
 
   // Ends one membership. What the member paid for is charged to those who stay, as far as they
-  // have room, and dropped otherwise. If it was the last one, the pool then is to be drained.
+  // have room, and dropped otherwise. If it was the last one, the pool then is to be drained by it.
   void Leave(Place place, Ledger& ledger);
-  // Goes on draining a pool without members: at most `budget` pages. True if nothing is left to
-  // do: the pool has members, or its place is free.
-  bool Drain(Place place, PageCount budget);
+  // Goes on draining a pool that `ledger` was the last to leave: at most `budget` pages. True if
+  // nothing is left to do. REQUIRES: one call at a time for one ledger.
+  bool Drain(Place place, const Ledger& ledger, PageCount budget);
+
+  // The member's weight changed.
+  void SetWeight(const Ledger& ledger, uint32_t weight);
+  // The member's cap was lowered: drops pages that it paid for until its charge fits.
+  void Shrink(const Ledger& ledger);
 
   Keyspace& KeyspaceOf(Place place) { return *pools_[place].keyspace; }
   uint32_t MembersOf(Place place) const;
@@ -49,20 +54,24 @@ class SharedPools {
   PoolCounters retired() const;
 
  private:
+  struct Member {
+    Ledger* ledger;
+    uint32_t weight;
+  };
   struct Pool {
     std::shared_ptr<Keyspace> keyspace;
+    // One leave at a time: who is to pay for a leaver's objects must still be there when they are
+    // charged.
+    Mutex leaving{LockRank::kSharing};
     Uuid uuid;
-    bool draining = false;
-    std::vector<Ledger*> members;  // one entry a membership
-    std::vector<uint32_t> weights;
-    bool free() const { return members.empty() && !draining; }
+    std::vector<Member> members;      // one entry a membership
+    const Ledger* drainer = nullptr;  // the last to leave, while it drains the pool
+    bool free() const { return members.empty() && drainer == nullptr; }
   };
+  void Weigh(const Pool& pool) TMEM_REQUIRES(mutex_);
 
-  // One leave at a time: who is to pay for a leaver's objects must still be there when they are
-  // charged.
-  Mutex leaving_{LockRank::kSharing};
   mutable Mutex mutex_{LockRank::kPools};
-  // Keyspaces are constant after construction; the rest is guarded by mutex_.
+  // Keyspaces are constant after construction; the rest of each is guarded by mutex_.
   std::array<Pool, kMaxSharedPools> pools_;
   PoolCounters retired_ TMEM_GUARDED_BY(mutex_);
   Memory& memory_;

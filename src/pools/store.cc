@@ -20,8 +20,9 @@ namespace {
 
 constexpr PageCount kNoBudget{UINT64_MAX};
 constexpr Uuid kPrivateUuid{{UINT64_MAX, UINT64_MAX}};
-constexpr uint32_t kSharedPoolNumber = 0;    // the only pool of its keyspace
-constexpr uint64_t kMaxSegments = 1u << 30;  // what a Location can name
+constexpr uint32_t kSharedPoolNumber = 0;  // the only pool of its keyspace
+// What a Location can name, less the one that an arena has to spare.
+constexpr uint64_t kMaxSegments = (1u << 30) - 1;
 
 // Whole segments that fit into `bytes`.
 uint32_t SegmentsIn(Bytes bytes) {
@@ -82,7 +83,8 @@ class Store::Impl {
     }
   };
   Ground GroundOf(Guest& guest, PoolId pool);
-  Charge TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount);
+  Charge TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount,
+                    Keyspace::OldPage& old_page);
 
   GuestStats StatsOf(Guest& guest);
   StoreStats Stats();
@@ -90,7 +92,6 @@ class Store::Impl {
  private:
   Ground GroundOf(Guest& guest, PoolId pool, const std::optional<Guest::Pool>& found);
   bool MayJoin(const Guest& guest, const Uuid& uuid) const;
-  static void AddPool(StoreStats& stats, const PoolStats& pool);
 
   const Uuid id_ = RandomId();
   const bool shared_auth_default_;
@@ -139,8 +140,10 @@ Result<void> Store::Impl::Configure(GuestId id, const GuestSettings& settings) {
   if (!guest) return std::unexpected(std::move(guest).error());
   (*guest)->SetSettings(settings);
   memory_.Change((*guest)->keyspace().stake(), settings.weight, SegmentsFor(settings.reserve));
+  shared_pools_.SetWeight((*guest)->ledger(), settings.weight);
   while ((*guest)->ledger().charged() > settings.cap && (*guest)->keyspace().EvictOldestSegment()) {
   }
+  shared_pools_.Shrink((*guest)->ledger());
   return {};
 }
 
@@ -191,20 +194,22 @@ std::expected<PoolId, NewPoolError> Store::Impl::NewPool(Guest& guest, const Poo
   const auto id = guest.Open(options.page_class, place);
   if (id) return *id;
   if (place) {
+    MutexLock ending(guest.ending());
     shared_pools_.Leave(*place, guest.ledger());
-    shared_pools_.Drain(*place, kNoBudget);
+    shared_pools_.Drain(*place, guest.ledger(), kNoBudget);
   }
   return std::unexpected(NewPoolError::kNoSpace);
 }
 
 FlushStatus Store::Impl::DestroyPool(Guest& guest, PoolId pool, PageCount budget) {
+  MutexLock ending(guest.ending());
   const bool closed_now = guest.Close(pool);
   const auto found = guest.FindClosed(pool);
   if (!found) return FlushStatus::kNoPool;
   const Ground ground = GroundOf(guest, pool, found);
   if (found->shared) {
     if (closed_now) shared_pools_.Leave(*found->shared, guest.ledger());
-    if (!shared_pools_.Drain(*found->shared, budget)) return FlushStatus::kMore;
+    if (!shared_pools_.Drain(*found->shared, guest.ledger(), budget)) return FlushStatus::kMore;
     guest.Release(pool, PoolCounters{});
     return FlushStatus::kDone;
   }
@@ -230,10 +235,11 @@ Store::Impl::Ground Store::Impl::GroundOf(Guest& guest, PoolId pool) {
 
 // Against the cap: the page that is being replaced makes room first (stored or refused, it goes
 // anyway), then the guest's own ephemeral pages do.
-Charge Store::Impl::TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref,
-                               Bytes amount) {
+Charge Store::Impl::TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount,
+                               Keyspace::OldPage& old_page) {
   Charge charge = Charge::Take(guest.ledger(), amount);
   if (!charge && ground.keyspace->MakeRoomByReplacing(ref, ground.pool.page_class)) {
+    old_page = Keyspace::OldPage::kDropped;
     charge = Charge::Take(guest.ledger(), amount);
   }
   while (!charge && amount <= guest.ledger().cap() && guest.keyspace().EvictOldestSegment()) {
@@ -378,18 +384,20 @@ PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCode
   const PageClass page_class = ground.pool.page_class;
   const PageRef ref = ground.Ref(handle.object, handle.index);
   Keyspace& keyspace = *ground.keyspace;
-  if (guest.frozen()) return keyspace.Refuse(ref, page_class, PutStatus::kFrozen);
+  auto old_page = Keyspace::OldPage::kUntouched;
+  if (guest.frozen()) return keyspace.Refuse(ref, page_class, PutStatus::kFrozen, old_page);
 
   const Payload payload = codec.Compress(page, guest.compress(page_class));
   const size_t length = payload.bytes.size();
-  Charge charge = impl_->TakeCharge(guest, ground, ref, RecordCharge(length));
-  if (!charge) return keyspace.Refuse(ref, page_class, PutStatus::kNoMemory);
+  Charge charge = impl_->TakeCharge(guest, ground, ref, RecordCharge(length), old_page);
+  if (!charge) return keyspace.Refuse(ref, page_class, PutStatus::kNoMemory, old_page);
   auto slot = keyspace.heap(page_class).Allocate(length);
   if (!slot && keyspace.MakeRoomByReplacing(ref, page_class)) {
+    old_page = Keyspace::OldPage::kDropped;
     slot = keyspace.heap(page_class).Allocate(length);
   }
-  if (!slot) return keyspace.Refuse(ref, page_class, PutStatus::kNoMemory);
-  return keyspace.Publish(ref, page_class, payload, std::move(*slot), std::move(charge));
+  if (!slot) return keyspace.Refuse(ref, page_class, PutStatus::kNoMemory, old_page);
+  return keyspace.Publish(ref, page_class, payload, std::move(*slot), std::move(charge), old_page);
 }
 
 GetStatus Store::Get(Guest& guest, const Handle& handle, MutablePageView page, PageCodec& codec) {
