@@ -70,11 +70,11 @@ typedef struct tmem_options {
  * Returns NULL on failure and writes one line that says why and what to do into error (may be
  * NULL), of error_size bytes.
  */
-tmem_client *tmem_connect(const char *socket_path, const char *guest_name,
-                          const tmem_options *options, char *error, size_t error_size);
+tmem_client* tmem_connect(const char* socket_path, const char* guest_name,
+                          const tmem_options* options, char* error, size_t error_size);
 
 /* Waits for everything outstanding, closes, frees. The guest's pages are gone afterwards. */
-void tmem_disconnect(tmem_client *client);
+void tmem_disconnect(tmem_client* client);
 
 /*
  * Creates a pool. uuid names a shared pool and is ignored (may be NULL) for private ones.
@@ -82,11 +82,11 @@ void tmem_disconnect(tmem_client *client);
  *   -EPERM   flags that are not allowed (shared and persistent together, unknown bits)
  *   -ENOSPC  all 16 ids of this guest, or all shared pools of the host, are in use
  */
-int tmem_new_pool(tmem_client *client, const tmem_uuid *uuid, uint32_t flags);
+int tmem_new_pool(tmem_client* client, const tmem_uuid* uuid, uint32_t flags);
 
 /* Destroys a pool: flushes all of it (a shared pool: leaves it). Waits first for every request
  * outstanding on this client. Returns 1, or -ENODEV. */
-int tmem_destroy_pool(tmem_client *client, int pool);
+int tmem_destroy_pool(tmem_client* client, int pool);
 
 /*
  * Stores the page at `page` (TMEM_PAGE_SIZE bytes, copied before the call returns), replacing
@@ -96,19 +96,19 @@ int tmem_destroy_pool(tmem_client *client, int pool);
  *   -ENODEV       no such pool
  * After a refused put nothing is stored under the handle, neither the new page nor an old one.
  */
-int tmem_put(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index, const void *page);
+int tmem_put(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index, const void* page);
 
 /*
  * Fetches a page into `page` (TMEM_PAGE_SIZE bytes). From a private ephemeral pool this removes
  * it. Returns 1; 0 not found; -TMEM_EEMPTY not found, and nothing else either; -ENODEV; -EIO the
  * stored page failed its checksum (`page` is then undefined). `page` is written only on 1.
  */
-int tmem_get(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index, void *page);
+int tmem_get(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index, void* page);
 
 /* Removes one page, or all pages of an object. Returns 1 whether or not there was any; -ENODEV;
  * -TMEM_EFROZEN: done, and the guest is frozen. */
-int tmem_flush_page(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index);
-int tmem_flush_object(tmem_client *client, int pool, const tmem_oid *oid);
+int tmem_flush_page(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index);
+int tmem_flush_object(tmem_client* client, int pool, const tmem_oid* oid);
 
 /*
  * The same for `count` (1 to TMEM_MAX_BATCH) consecutive indexes from `index` on, in one request;
@@ -117,12 +117,12 @@ int tmem_flush_object(tmem_client *client, int pool, const tmem_oid *oid);
  * that is not 0, else what the single call would have returned for the first page; -EINVAL if
  * count is out of range. A count above the number of data slots is split into several requests.
  */
-int tmem_put_batch(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index,
-                   uint32_t count, const void *pages, uint64_t *done);
-int tmem_get_batch(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index,
-                   uint32_t count, void *pages, uint64_t *done);
-int tmem_flush_batch(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index,
-                     uint32_t count, uint64_t *done);
+int tmem_put_batch(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index,
+                   uint32_t count, const void* pages, uint64_t* done);
+int tmem_get_batch(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index,
+                   uint32_t count, void* pages, uint64_t* done);
+int tmem_flush_batch(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index,
+                     uint32_t count, uint64_t* done);
 
 /*
  * Stores a page in an ephemeral pool without waiting for the answer; `page` is copied before the
@@ -130,8 +130,8 @@ int tmem_flush_batch(tmem_client *client, int pool, const tmem_oid *oid, uint32_
  * was stored shows in the statistics only); -ENOTCONN. Posting to a persistent pool stores nothing
  * and counts as refused.
  */
-int tmem_put_posted(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index,
-                    const void *page);
+int tmem_put_posted(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index,
+                    const void* page);
 
 /*
  * Asynchronous forms of put and get. Returns 0 when submitted (waiting for a free slot if need be),
@@ -140,39 +140,39 @@ int tmem_put_posted(tmem_client *client, int pool, const tmem_oid *oid, uint32_t
  * or any waiting call of this client; it may submit, but must not wait or poll. `pages` must stay
  * valid for a get until then, for a put only until submission returns.
  */
-typedef void (*tmem_completion)(void *arg, int result, uint64_t done);
-int tmem_submit_put(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index,
-                    uint32_t count, const void *pages, tmem_completion done, void *arg);
-int tmem_submit_get(tmem_client *client, int pool, const tmem_oid *oid, uint32_t index,
-                    uint32_t count, void *pages, tmem_completion done, void *arg);
+typedef void (*tmem_completion)(void* arg, int result, uint64_t done);
+int tmem_submit_put(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index,
+                    uint32_t count, const void* pages, tmem_completion done, void* arg);
+int tmem_submit_get(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index,
+                    uint32_t count, void* pages, tmem_completion done, void* arg);
 
 /* Completes what has been answered; if nothing has, waits up to timeout_ms (0: not at all, -1: for
  * ever, but returns at once if nothing is outstanding). Returns completions run, or -ENOTCONN. */
-int tmem_poll(tmem_client *client, int timeout_ms);
+int tmem_poll(tmem_client* client, int timeout_ms);
 
 /* Waits until nothing is outstanding, posted puts included. Returns 0 or -ENOTCONN. */
-int tmem_drain(tmem_client *client);
+int tmem_drain(tmem_client* client);
 
 /* What this client did since it connected. Pages unless said otherwise. */
 typedef struct tmem_stats {
-  uint64_t puts;            /* sent, posted ones included */
-  uint64_t puts_stored;     /* answered: stored */
-  uint64_t puts_refused;    /* answered: not stored */
-  uint64_t gets;            /* sent */
-  uint64_t gets_found;      /* answered: found */
-  uint64_t flushes;         /* page flushes sent */
-  uint64_t object_flushes;  /* object flushes sent */
-  uint64_t requests;        /* ring requests, batches counted once */
-  uint64_t notifications;   /* wake-ups sent to the daemon */
-  uint64_t sleeps;          /* times a caller slept rather than polled */
-  uint64_t reconnects;      /* times the daemon went away and came back */
+  uint64_t puts;           /* sent, posted ones included */
+  uint64_t puts_stored;    /* answered: stored */
+  uint64_t puts_refused;   /* answered: not stored */
+  uint64_t gets;           /* sent */
+  uint64_t gets_found;     /* answered: found */
+  uint64_t flushes;        /* page flushes sent */
+  uint64_t object_flushes; /* object flushes sent */
+  uint64_t requests;       /* ring requests, batches counted once */
+  uint64_t notifications;  /* wake-ups sent to the daemon */
+  uint64_t sleeps;         /* times a caller slept rather than polled */
+  uint64_t reconnects;     /* times the daemon went away and came back */
   uint64_t reserved[5];
 } tmem_stats;
 
-void tmem_get_stats(tmem_client *client, tmem_stats *stats);
+void tmem_get_stats(tmem_client* client, tmem_stats* stats);
 
 /* The guest's number at the daemon (what an administrator passes to tmemctl besides the name). */
-int tmem_guest_id(tmem_client *client);
+int tmem_guest_id(tmem_client* client);
 
 #ifdef __cplusplus
 }

@@ -1,11 +1,8 @@
 #include "hypercall/loopback/realm.h"
 
 #include <fmt/format.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 #include <xxhash.h>
 
-#include <cerrno>
 #include <random>
 #include <utility>
 
@@ -28,25 +25,6 @@ std::unexpected<Error> NoGuest(GuestId guest) {
 }
 
 }  // namespace
-
-Result<Bell> Bell::Create() {
-  UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!fd) return std::unexpected(SystemError("cannot create an eventfd"));
-  return Bell(std::move(fd));
-}
-
-void Bell::Ring() const {
-  const uint64_t one = 1;
-  // Full means rung.
-  while (::write(fd(), &one, sizeof(one)) < 0 && errno == EINTR) {
-  }
-}
-
-void Bell::Silence() const {
-  uint64_t count;
-  while (::read(fd(), &count, sizeof(count)) < 0 && errno == EINTR) {
-  }
-}
 
 Uuid UuidOfName(std::string_view name) {
   const std::string text = fmt::format("tmem loopback guest {}", name);

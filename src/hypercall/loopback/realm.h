@@ -20,25 +20,13 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "base/units.h"
+#include "hypercall/loopback/bell.h"
 #include "hypercall/loopback/channel.h"
 #include "hypercall/loopback/guest_memory.h"
 #include "hypercall/loopback/tree.h"
 #include "hypercall/transport.h"
 
 namespace tmem::loopback {
-
-// An eventfd of our own that makes a poll return.
-class Bell {
- public:
-  static Result<Bell> Create();
-  int fd() const { return fd_.get(); }  // readable while rung
-  void Ring() const;
-  void Silence() const;
-
- private:
-  explicit Bell(UniqueFd fd) : fd_(std::move(fd)) {}
-  UniqueFd fd_;
-};
 
 // The uuid of the guest with that name: the same in every life of the daemon.
 Uuid UuidOfName(std::string_view name);
