@@ -16,13 +16,16 @@ bool MayTakePersistent(std::span<const Claim> claims, size_t self, uint32_t capa
   return promised < capacity;
 }
 
-std::optional<size_t> PickVictim(std::span<const Claim> claims) {
+std::optional<size_t> PickVictim(std::span<const Claim> claims, std::optional<size_t> taker) {
+  const auto would_hold = [&](size_t i) {
+    return uint64_t{claims[i].ephemeral} + (i == taker ? 1 : 0);
+  };
   std::optional<size_t> victim;
   for (size_t i = 0; i < claims.size(); ++i) {
     if (claims[i].ephemeral == 0) continue;
-    // ephemeral / weight compared by cross products: exact, and no division.
-    if (!victim || uint64_t{claims[i].ephemeral} * claims[*victim].weight >
-                       uint64_t{claims[*victim].ephemeral} * claims[i].weight) {
+    // held / weight compared by cross products: exact, and no division.
+    if (!victim ||
+        would_hold(i) * claims[*victim].weight > would_hold(*victim) * claims[i].weight) {
       victim = i;
     }
   }

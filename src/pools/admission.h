@@ -26,8 +26,10 @@ bool MayTakePersistent(std::span<const Claim> claims, size_t self, uint32_t capa
 
 // The claimant whose oldest ephemeral segment goes next: the one that holds the most ephemeral
 // memory for its weight, so that none below its weighted share loses any while another is above.
-// nullopt if nobody holds any.
-std::optional<size_t> PickVictim(std::span<const Claim> claims);
+// nullopt if nobody holds any. A `taker`, for whose ephemeral pages this makes room, counts as if
+// it held one segment more: at its share already, it replaces its own pages.
+std::optional<size_t> PickVictim(std::span<const Claim> claims,
+                                 std::optional<size_t> taker = std::nullopt);
 
 }  // namespace tmem
 

@@ -8,6 +8,8 @@
 #include <random>
 #include <utility>
 
+#include "base/copy.h"
+
 namespace tmem {
 
 namespace {
@@ -59,7 +61,9 @@ class Keyspace::Freed {
  private:
   Heap& heap_;
   const size_t most_;
-  std::array<Location, kFreedPerHold> locations_;
+  union {  // most operations add none or one: clearing the others would be their main cost
+    std::array<Location, kFreedPerHold> locations_;
+  };
   size_t count_ = 0;
 };
 
@@ -149,7 +153,8 @@ Location Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref
 
 PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
                             Heap::Slot slot, Charge charge, OldPage old_page) {
-  std::memcpy(slot.payload(), payload.bytes.data(), payload.bytes.size());
+  // The lock below orders the streamed bytes before the record turns live.
+  StreamingCopy(slot.payload(), payload.bytes.data(), payload.bytes.size());
   RecordHeader& header = slot.header();
   header.length = static_cast<uint16_t>(payload.bytes.size());
   header.codec = payload.codec;
@@ -256,14 +261,16 @@ GetStatus Keyspace::Get(const PageRef& ref, PageClass page_class, Removal remova
     } else {
       if (page_class == PageClass::kEphemeral) *found.location = location.WithReferenced();
       std::byte* const to = location.codec() == Codec::kRaw ? page.data() : copy.data();
-      std::memcpy(to, stored, location.length());
+      Copy(to, stored, location.length());
       payload = {to, location.length()};
     }
     ++shard.counters.gets_found;
   }
 
   bool good = page_class == PageClass::kEphemeral || Checksum(payload) == checksum;
-  good = good && codec.Decompress(location.codec(), payload, page);
+  // A raw page that was copied out is in place already.
+  good =
+      good && (payload.data() == page.data() || codec.Decompress(location.codec(), payload, page));
   if (removal == Removal::kOnHit) heap(page_class).Free({&location, 1});
   if (good) return GetStatus::kHit;
 

@@ -42,15 +42,16 @@ void Memory::Leave(StakeId stake) {
   free_stakes_.push_back(stake);
 }
 
-std::optional<Memory::Victim> Memory::FindVictim(Spared& spared) const {
+std::optional<Memory::Victim> Memory::FindVictim(Spared& spared,
+                                                 std::optional<StakeId> taker) const {
   for (;;) {
     std::optional<StakeId> stake;
     if (spared.empty()) {
-      stake = PickVictim(claims_);
+      stake = PickVictim(claims_, taker);
     } else {
       std::vector<Claim> candidates = claims_;
       for (const StakeId one : spared) candidates[one].ephemeral = 0;
-      stake = PickVictim(candidates);
+      stake = PickVictim(candidates, taker);
     }
     if (!stake) return std::nullopt;
     if (auto evictable = evictables_[*stake].lock()) return Victim{*stake, std::move(evictable)};
@@ -68,7 +69,7 @@ Memory::Verdict Memory::Decide(StakeId stake, PageClass page_class, Spared& spar
     ++Held(claims_[stake], page_class);
     return Verdict::kGranted;
   }
-  victim = FindVictim(spared);
+  victim = page_class == PageClass::kEphemeral ? FindVictim(spared, stake) : FindVictim(spared);
   return victim ? Verdict::kEvictFirst : Verdict::kRefused;
 }
 

@@ -75,7 +75,9 @@ class Memory {
   enum class Verdict { kGranted, kRefused, kEvictFirst };
   Verdict Decide(StakeId stake, PageClass page_class, Spared& spared, std::optional<Victim>& victim)
       TMEM_REQUIRES(mutex_);
-  std::optional<Victim> FindVictim(Spared& spared) const TMEM_REQUIRES(mutex_);
+  // `taker`: as for PickVictim.
+  std::optional<Victim> FindVictim(Spared& spared, std::optional<StakeId> taker = {}) const
+      TMEM_REQUIRES(mutex_);
   bool Evict(const Victim& victim, Spared& spared);
   uint32_t InUse() const TMEM_REQUIRES(mutex_) { return in_use_[0] + in_use_[1]; }
   static uint32_t& Held(Claim& claim, PageClass page_class) {

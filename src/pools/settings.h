@@ -26,8 +26,8 @@ struct GuestSettings {
   Bytes reserve{0};        // always available to this guest's persistent pages
   Bytes cap = kUnlimited;  // both classes together, as stored, never exceed this
   CompressMode compress[kPageClasses] = {CompressMode::kFast, CompressMode::kFast};
-  bool frozen = false;         // refuse puts
-  std::set<Uuid> shared_auth;  // shared pools that this guest may join
+  bool frozen = false;           // refuse puts
+  std::set<Uuid> shared_auth{};  // shared pools that this guest may join
 
   bool operator==(const GuestSettings&) const = default;
 

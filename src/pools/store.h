@@ -59,7 +59,7 @@ enum class NewPoolError : uint8_t {
 struct PoolOptions {
   PageClass page_class = PageClass::kEphemeral;
   bool shared = false;
-  Uuid uuid;  // of a shared pool; all ones makes the pool private
+  Uuid uuid{};  // of a shared pool; all ones makes the pool private
 };
 
 // A page's place: pool of the calling guest, object, index.
@@ -82,7 +82,7 @@ class Store {
 
   // kInvalid for a capacity below one segment, kExhausted if the address space cannot be reserved.
   static Result<std::unique_ptr<Store>> Create(const Config& config);
-  // REQUIRES: no other thread is inside a method.
+  // REQUIRES: no other thread is inside a method, and no guest handle is left.
   ~Store();
 
   // A random number for this store's life: a frontend that finds another one has lost its pages.

@@ -70,6 +70,44 @@ RC_GTEST_PROP(PickVictim, NobodyUnderItsShareWhileAnotherIsAbove, ()) {
   if (std::ranges::any_of(claims, above)) RC_ASSERT(above(claims[*victim]));
 }
 
+// With a taker the same holds for what everybody would hold then.
+RC_GTEST_PROP(PickVictim, NobodyUnderItsShareForATakerAboveIt, ()) {
+  const auto claims = *AnyClaims();
+  const auto taker = *rc::gen::inRange<size_t>(0, claims.size());
+  const auto victim = PickVictim(claims, taker);
+  RC_ASSERT(victim.has_value() == PickVictim(claims).has_value());
+  if (!victim) return;
+  RC_ASSERT(claims[*victim].ephemeral > 0);
+  if (claims[taker].ephemeral == 0) return;  // it has nothing to replace yet
+  auto after = claims;
+  ++after[taker].ephemeral;
+  unsigned __int128 weights = 0;
+  unsigned __int128 memory = 0;
+  for (const Claim& claim : after) {
+    if (claim.ephemeral > 0) weights += claim.weight;
+    memory += claim.ephemeral;
+  }
+  RC_ASSERT(after[*victim].ephemeral * weights >= memory * after[*victim].weight);
+  if (*victim != taker) {
+    RC_ASSERT(uint64_t{after[taker].ephemeral} * after[*victim].weight <=
+              uint64_t{after[*victim].ephemeral} * after[taker].weight);
+  }
+}
+
+// A tie went to the lower number, so that one exactly at its share lost a segment to one that was
+// at its own.
+TEST(PickVictim, WhoTakesAtItsShareReplacesItsOwn) {
+  const std::vector<Claim> claims = {{.weight = 100, .ephemeral = 2},
+                                     {.weight = 400, .ephemeral = 8}};
+  EXPECT_EQ(PickVictim(claims, 0), 0);
+  EXPECT_EQ(PickVictim(claims, 1), 1);
+}
+
+TEST(PickVictim, WhoHoldsNothingYetTakesFromAnother) {
+  const std::vector<Claim> claims = {{.weight = 1}, {.weight = 100, .ephemeral = 50}};
+  EXPECT_EQ(PickVictim(claims, 0), 1);
+}
+
 // Starting anywhere, evictions and equal demand from all lead to the weighted shares.
 RC_GTEST_PROP(PickVictim, EqualDemandEndsInWeightedShares, ()) {
   const auto weights = *rc::gen::container<std::vector<uint32_t>>(4, rc::gen::inRange(1u, 10u));
@@ -84,14 +122,14 @@ RC_GTEST_PROP(PickVictim, EqualDemandEndsInWeightedShares, ()) {
   // Each wants so much that even the heaviest can come to its share.
   const uint32_t rounds = total_weight * segments_a_weight * static_cast<uint32_t>(claims.size());
   for (uint32_t round = 0; round < 2 * rounds; ++round) {
-    const auto victim = PickVictim(claims);
+    const size_t taker = round % claims.size();
+    const auto victim = PickVictim(claims, taker);
     RC_ASSERT(victim.has_value());
     --claims[*victim].ephemeral;
-    ++claims[round % claims.size()].ephemeral;
+    ++claims[taker].ephemeral;
   }
   for (const Claim& claim : claims) {
-    RC_ASSERT(claim.ephemeral + 2 >= claim.weight * segments_a_weight);
-    RC_ASSERT(claim.ephemeral <= claim.weight * segments_a_weight + 2);
+    RC_ASSERT(claim.ephemeral == claim.weight * segments_a_weight);
   }
 }
 

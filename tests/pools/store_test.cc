@@ -1,0 +1,533 @@
+#include "pools/store.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <vector>
+
+#include "pools/store_fixture.h"
+
+namespace tmem {
+namespace {
+
+using enum PageClass;
+
+// ---- creation ----
+
+TEST(StoreCreate, RefusesWhatHoldsNoSegment) {
+  const auto store = Store::Create({.capacity = KiB(1023)});
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, ErrorCode::kInvalid);
+}
+
+TEST(StoreCreate, RefusesAMaximumBelowTheCapacity) {
+  const auto store = Store::Create({.capacity = MiB(8), .max_capacity = MiB(4)});
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, ErrorCode::kInvalid);
+}
+
+TEST(StoreCreate, SaysWhenAddressSpaceIsShort) {
+  const auto store = Store::Create({.capacity = kUnlimited, .max_capacity = kUnlimited});
+  ASSERT_FALSE(store);
+}
+
+TEST(StoreCreate, EachStoreHasItsOwnId) {
+  EXPECT_NE((*Store::Create({}))->id(), (*Store::Create({}))->id());
+}
+
+// ---- guests ----
+
+TEST_F(StoreTest, GuestsAreKnownByTheirId) {
+  const auto guest = AddGuest(5);
+  EXPECT_EQ(store_->Guests(), std::vector<GuestId>{GuestId{5}});
+  const auto again = store_->AddGuest(GuestId{5}, {});
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::kExists);
+  EXPECT_EQ(store_->StatsOf(GuestId{6}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(store_->SettingsOf(GuestId{6}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(store_->Configure(GuestId{6}, {}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(store_->FlushEphemeral(GuestId{6}).error().code, ErrorCode::kNotFound);
+  store_->RemoveGuest(GuestId{6});
+}
+
+TEST_F(StoreTest, BadSettingsChangeNothing) {
+  EXPECT_EQ(store_->AddGuest(GuestId{1}, {.weight = 0}).error().code, ErrorCode::kInvalid);
+  EXPECT_TRUE(store_->Guests().empty());
+  const auto guest = AddGuest(1);
+  EXPECT_EQ(store_->Configure(GuestId{1}, {.reserve = MiB(2), .cap = MiB(1)}).error().code,
+            ErrorCode::kInvalid);
+  EXPECT_EQ(*store_->SettingsOf(GuestId{1}), RawSettings());
+}
+
+TEST_F(StoreTest, AGuestsDeathFreesAllItOwned) {
+  const auto guest = AddGuest(1);
+  const PoolId cache = NewPool(guest, kEphemeral);
+  const PoolId swap = NewPool(guest, kPersistent);
+  for (uint32_t i = 0; i < 1000; ++i) {
+    Put(guest, cache, i, i);
+    Put(guest, swap, i, i);
+  }
+  const StoreStats before = store_->Stats();
+  EXPECT_EQ(before.stored[0].pages + before.stored[1].pages, 2000);
+  store_->RemoveGuest(GuestId{1});
+
+  const StoreStats after = store_->Stats();
+  EXPECT_EQ(after.guests, 0);
+  EXPECT_EQ(after.stored[0].pages + after.stored[1].pages, 0);
+  EXPECT_EQ(after.segments[0] + after.segments[1], Bytes(0));
+  EXPECT_EQ(after.counters.puts, 2000) << "what it did is remembered";
+  EXPECT_EQ(Put(guest, swap, 1, 1), PutStatus::kNoPool);
+  EXPECT_EQ(Get(guest, swap, 1, 1), GetStatus::kNoPool);
+  EXPECT_EQ(store_->NewPool(*guest, {}).error(), NewPoolError::kNoSpace);
+}
+
+TEST_F(StoreTest, AnIdIsFreeForTheNextGuestAtOnce) {
+  const auto old = AddGuest(1);
+  const PoolId pool = NewPool(old, kPersistent);
+  Put(old, pool, 1, 1, 11);
+  store_->RemoveGuest(GuestId{1});
+  const auto heir = AddGuest(1);
+  EXPECT_EQ(NewPool(heir, kPersistent), pool);
+  EXPECT_EQ(Get(heir, pool, 1, 1), GetStatus::kEmpty) << "nothing is inherited";
+  EXPECT_EQ(Put(old, pool, 1, 1, 12), PutStatus::kNoPool);
+}
+
+// ---- pools ----
+
+TEST_F(StoreTest, SharedAndPersistentTogetherIsDenied) {
+  const auto guest = AddGuest(1);
+  const auto pool =
+      store_->NewPool(*guest, {.page_class = kPersistent, .shared = true, .uuid = UuidOf(1)});
+  ASSERT_FALSE(pool);
+  EXPECT_EQ(pool.error(), NewPoolError::kDenied);
+}
+
+TEST_F(StoreTest, AGuestHasSixteenPools) {
+  const auto guest = AddGuest(1);
+  std::set<PoolId> ids;
+  for (uint32_t i = 0; i < kMaxPoolsPerGuest; ++i) ids.insert(NewPool(guest, kEphemeral));
+  EXPECT_EQ(ids.size(), kMaxPoolsPerGuest);
+  EXPECT_EQ(store_->NewPool(*guest, {}).error(), NewPoolError::kNoSpace);
+  EXPECT_EQ(store_->DestroyPool(*guest, PoolId{3}, kWhole), FlushStatus::kDone);
+  EXPECT_EQ(NewPool(guest, kEphemeral), PoolId{3});
+}
+
+TEST_F(StoreTest, DestroyingAPoolFlushesItAll) {
+  const auto guest = AddGuest(1);
+  const PoolId doomed = NewPool(guest, kPersistent);
+  const PoolId other = NewPool(guest, kPersistent);
+  for (uint32_t i = 0; i < 500; ++i) Put(guest, doomed, i % 9, i);
+  Put(guest, other, 1, 1, 7);
+
+  EXPECT_EQ(store_->DestroyPool(*guest, doomed, PageCount(100)), FlushStatus::kMore);
+  EXPECT_EQ(store_->Stats().stored[1].pages, 1) << "the pool is not seen any more";
+  EXPECT_EQ(guest->ledger().charged(), kRawCharge * 401) << "its pages still count";
+  EXPECT_EQ(Put(guest, doomed, 1, 1), PutStatus::kNoPool);
+  EXPECT_EQ(Get(guest, doomed, 1, 1), GetStatus::kNoPool);
+  EXPECT_EQ(Flush(guest, doomed, 1, 1), FlushStatus::kNoPool);
+  EXPECT_NE(NewPool(guest, kPersistent), doomed) << "its id is not free yet";
+
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(store_->DestroyPool(*guest, doomed, PageCount(100)), FlushStatus::kMore);
+  }
+  EXPECT_EQ(store_->DestroyPool(*guest, doomed, PageCount(100)), FlushStatus::kDone);
+  EXPECT_EQ(store_->DestroyPool(*guest, doomed, PageCount(100)), FlushStatus::kNoPool);
+  EXPECT_EQ(guest->ledger().charged(), kRawCharge);
+  EXPECT_TRUE(Has(guest, other, 1, 1, 7));
+}
+
+TEST_F(StoreTest, TellsAPoolsClass) {
+  const auto guest = AddGuest(1);
+  EXPECT_EQ(Store::ClassOf(*guest, NewPool(guest, kPersistent)), kPersistent);
+  EXPECT_EQ(Store::ClassOf(*guest, NewPool(guest, kEphemeral)), kEphemeral);
+  EXPECT_EQ(Store::ClassOf(*guest, PoolId{9}), std::nullopt);
+}
+
+// ---- pages ----
+
+TEST_F(StoreTest, APersistentGetLeavesThePage) {
+  const auto guest = AddGuest(1);
+  const PoolId pool = NewPool(guest, kPersistent);
+  Put(guest, pool, 1, 1, 5);
+  EXPECT_TRUE(Has(guest, pool, 1, 1, 5));
+  EXPECT_TRUE(Has(guest, pool, 1, 1, 5));
+}
+
+TEST_F(StoreTest, APrivateEphemeralGetTakesThePage) {
+  const auto guest = AddGuest(1);
+  const PoolId pool = NewPool(guest, kEphemeral);
+  Put(guest, pool, 1, 1, 5);
+  EXPECT_TRUE(Has(guest, pool, 1, 1, 5));
+  EXPECT_EQ(Get(guest, pool, 1, 1), GetStatus::kEmpty);
+}
+
+TEST_F(StoreTest, FlushedPagesAreGone) {
+  const auto guest = AddGuest(1);
+  const PoolId pool = NewPool(guest, kPersistent);
+  for (uint32_t i = 0; i < 3; ++i) Put(guest, pool, 1, i);
+  EXPECT_EQ(Flush(guest, pool, 1, 1), FlushStatus::kDone);
+  EXPECT_EQ(Flush(guest, pool, 1, 1), FlushStatus::kDone) << "flushing what is not there succeeds";
+  EXPECT_EQ(Get(guest, pool, 1, 1), GetStatus::kMiss);
+  EXPECT_EQ(FlushObject(guest, pool, 1, PageCount(1)), FlushStatus::kMore);
+  EXPECT_EQ(FlushObject(guest, pool, 1, PageCount(1)), FlushStatus::kDone);
+  EXPECT_EQ(FlushObject(guest, pool, 1, PageCount(1)), FlushStatus::kDone);
+  EXPECT_EQ(Get(guest, pool, 1, 2), GetStatus::kEmpty);
+}
+
+TEST_F(StoreTest, ExtremeHandlesAreHandlesLikeOthers) {
+  const auto guest = AddGuest(1);
+  const PoolId pool = NewPool(guest, kPersistent);
+  const std::vector<ObjectId> objects = {{}, {{UINT64_MAX, UINT64_MAX, UINT64_MAX}}, {{0, 0, 1}}};
+  uint64_t seed = 0;
+  for (const ObjectId& object : objects) {
+    for (const uint32_t index : {0u, 1u, 0x8000'0000u, UINT32_MAX}) {
+      const Page page = MakePage(PageLook::kRandom, ++seed);
+      ASSERT_EQ(store_->Put(*guest, {pool, object, PageIndex{index}}, page, codec_),
+                PutStatus::kStored);
+    }
+  }
+  seed = 0;
+  for (const ObjectId& object : objects) {
+    for (const uint32_t index : {0u, 1u, 0x8000'0000u, UINT32_MAX}) {
+      Page page;
+      ASSERT_EQ(store_->Get(*guest, {pool, object, PageIndex{index}}, page, codec_),
+                GetStatus::kHit);
+      EXPECT_EQ(page, MakePage(PageLook::kRandom, ++seed));
+    }
+  }
+}
+
+// ---- freeze ----
+
+TEST_F(StoreTest, AFrozenGuestMayOnlyGetAndFlush) {
+  const auto guest = AddGuest(1);
+  const PoolId pool = NewPool(guest, kPersistent);
+  for (uint32_t i = 0; i < 5; ++i) Put(guest, pool, 1, i, i);
+  auto settings = RawSettings();
+  settings.frozen = true;
+  ASSERT_TRUE(store_->Configure(GuestId{1}, settings));
+
+  EXPECT_EQ(Put(guest, pool, 1, 9), PutStatus::kFrozen);
+  EXPECT_EQ(Put(guest, pool, 1, 0, 7), PutStatus::kFrozen);
+  EXPECT_EQ(Get(guest, pool, 1, 0), GetStatus::kMiss) << "a duplicate put drops the old page";
+  EXPECT_TRUE(Has(guest, pool, 1, 1, 1));
+  EXPECT_EQ(Flush(guest, pool, 1, 1), FlushStatus::kFrozen);
+  EXPECT_EQ(Get(guest, pool, 1, 1), GetStatus::kMiss) << "flushes are executed";
+  EXPECT_EQ(FlushObject(guest, pool, 1, PageCount(2)), FlushStatus::kMore);
+  EXPECT_EQ(FlushObject(guest, pool, 1, PageCount(2)), FlushStatus::kFrozen);
+  EXPECT_EQ(Put(guest, PoolId{9}, 1, 0), PutStatus::kNoPool);
+  const PoolCounters counters = PoolStatsOf(1, pool).counters;
+  EXPECT_EQ(counters.puts_frozen, 2);
+  EXPECT_EQ(counters.dup_puts_flushed, 1);
+
+  ASSERT_TRUE(store_->Configure(GuestId{1}, RawSettings()));
+  EXPECT_EQ(Put(guest, pool, 1, 0, 7), PutStatus::kStored);
+  EXPECT_EQ(store_->DestroyPool(*guest, pool, kWhole), FlushStatus::kDone);
+}
+
+// ---- compression ----
+
+TEST_F(StoreTest, CompressionFollowsTheClass) {
+  auto settings = RawSettings();
+  settings.compress[1] = CompressMode::kFast;
+  const auto guest = AddGuest(1, settings);
+  const PoolId cache = NewPool(guest, kEphemeral);
+  const PoolId swap = NewPool(guest, kPersistent);
+  for (const PoolId pool : {cache, swap}) {
+    Put(guest, pool, 1, 0, 5, PageLook::kText);
+    Put(guest, pool, 1, 1, 5, PageLook::kRandom);
+    Put(guest, pool, 1, 2, 5, PageLook::kSameFilled);
+  }
+  EXPECT_EQ(PoolStatsOf(1, cache).stored.compressed, 0);
+  EXPECT_EQ(PoolStatsOf(1, swap).stored.compressed, 1);
+  EXPECT_EQ(PoolStatsOf(1, cache).stored.same_filled, 1);
+  EXPECT_EQ(PoolStatsOf(1, cache).stored.payload_bytes, 2 * kPageSize + 8);
+  EXPECT_LT(PoolStatsOf(1, swap).stored.payload_bytes, kPageSize + 3000);
+  for (const PoolId pool : {cache, swap}) {
+    EXPECT_TRUE(Has(guest, pool, 1, 0, 5, PageLook::kText));
+    EXPECT_TRUE(Has(guest, pool, 1, 1, 5, PageLook::kRandom));
+    EXPECT_TRUE(Has(guest, pool, 1, 2, 5, PageLook::kSameFilled));
+  }
+}
+
+// ---- caps ----
+
+TEST_F(StoreTest, ACapHoldsExactly) {
+  auto settings = RawSettings();
+  settings.cap = kRawCharge * 100 + Bytes(4119);
+  const auto guest = AddGuest(1, settings);
+  const PoolId pool = NewPool(guest, kPersistent);
+  EXPECT_EQ(Fill(guest, pool, 1, 1000), 100);
+  EXPECT_EQ(Put(guest, pool, 2, 0, 0, PageLook::kZero), PutStatus::kStored) << "a word still fits";
+  EXPECT_EQ(Put(guest, pool, 1, 5, 55), PutStatus::kStored) << "as does a page in another's place";
+  EXPECT_TRUE(Has(guest, pool, 1, 5, 55));
+  EXPECT_EQ(Put(guest, pool, 2, 0, 1, PageLook::kRandom), PutStatus::kNoMemory);
+  EXPECT_EQ(Get(guest, pool, 2, 0), GetStatus::kMiss) << "a refused put leaves no old page";
+  EXPECT_EQ(guest->ledger().charged(), kRawCharge * 100);
+  const PoolCounters counters = PoolStatsOf(1, pool).counters;
+  EXPECT_EQ(counters.dup_puts_replaced, 1);
+  EXPECT_EQ(counters.dup_puts_flushed, 1);
+  EXPECT_EQ(counters.puts_no_memory, 2);
+}
+
+TEST_F(StoreTest, WithinTheCapOwnEphemeralPagesMakeRoom) {
+  auto settings = RawSettings();
+  settings.cap = kRawCharge * RawPages(4);
+  const auto guest = AddGuest(1, settings);
+  const PoolId cache = NewPool(guest, kEphemeral);
+  const PoolId swap = NewPool(guest, kPersistent);
+  EXPECT_EQ(Fill(guest, cache, 1, 5000), 5000);
+  EXPECT_LE(guest->ledger().charged(), settings.cap);
+  EXPECT_EQ(Fill(guest, swap, 1, 5000), RawPages(4));
+  EXPECT_EQ(PoolStatsOf(1, cache).stored.pages, 0);
+  EXPECT_EQ(Put(guest, cache, 1, 1), PutStatus::kNoMemory);
+}
+
+TEST_F(StoreTest, ALoweredCapEvictsEphemeralPagesOnly) {
+  const auto guest = AddGuest(1);
+  const PoolId cache = NewPool(guest, kEphemeral);
+  const PoolId swap = NewPool(guest, kPersistent);
+  Fill(guest, cache, 1, 1000);
+  Fill(guest, swap, 1, 1000);
+  auto settings = RawSettings();
+  settings.cap = kRawCharge * 1500;
+  ASSERT_TRUE(store_->Configure(GuestId{1}, settings));
+  EXPECT_LE(guest->ledger().charged(), settings.cap);
+  EXPECT_GT(PoolStatsOf(1, cache).stored.pages, 0);
+  settings.cap = kRawCharge * 500;
+  ASSERT_TRUE(store_->Configure(GuestId{1}, settings));
+  EXPECT_EQ(PoolStatsOf(1, cache).stored.pages, 0);
+  EXPECT_EQ(PoolStatsOf(1, swap).stored.pages, 1000) << "persistent pages stay";
+  EXPECT_EQ(Put(guest, swap, 2, 1), PutStatus::kNoMemory);
+  for (uint32_t i = 0; i < 501; ++i) Flush(guest, swap, 1, i);
+  EXPECT_EQ(Put(guest, swap, 2, 1), PutStatus::kStored);
+}
+
+// A lowered cap did not reach the pages that the guest paid for in shared pools.
+TEST_F(StoreTest, ALoweredCapEvictsPagesInSharedPools) {
+  auto settings = RawSettings();
+  settings.shared_auth.insert(UuidOf(1));
+  const auto guest = AddGuest(1, settings);
+  const auto other = AddGuest(2, settings);
+  const PoolId pool = NewSharedPool(guest, 1);
+  const PoolId others = NewSharedPool(other, 1);
+  for (uint32_t i = 0; i < 200; ++i) Put(guest, pool, i, 0, i);
+  for (uint32_t i = 0; i < 10; ++i) Put(other, others, 1000 + i, 0, i);
+  settings.cap = kRawCharge * 50;
+  ASSERT_TRUE(store_->Configure(GuestId{1}, settings));
+  EXPECT_EQ(guest->ledger().charged(), settings.cap);
+  for (uint32_t i = 0; i < 10; ++i) EXPECT_TRUE(Has(other, others, 1000 + i, 0, i));
+}
+
+// ---- capacity ----
+
+class SmallStoreTest : public StoreTest {
+ protected:
+  static constexpr uint64_t kSegments = 10;
+  SmallStoreTest() : StoreTest({.capacity = Segments(kSegments) + Bytes(5)}) {}
+};
+
+TEST_F(SmallStoreTest, CapacityHoldsExactly) {
+  EXPECT_EQ(store_->Stats().capacity, Segments(kSegments));
+  const auto guest = AddGuest(1);
+  const PoolId pool = NewPool(guest, kPersistent);
+  EXPECT_EQ(Fill(guest, pool, 1, 10'000), RawPages(kSegments));
+  EXPECT_EQ(store_->Stats().segments[1], Segments(kSegments));
+  EXPECT_EQ(Put(guest, pool, 1, 3, 33), PutStatus::kStored) << "in the old page's own slot";
+  for (uint32_t i = 0; i < RawPages(kSegments); ++i) {
+    ASSERT_TRUE(Has(guest, pool, 1, i, i == 3 ? 33 : i));
+  }
+}
+
+TEST_F(SmallStoreTest, EphemeralPagesMakeRoomForPersistentOnes) {
+  const auto hog = AddGuest(1);
+  const auto guest = AddGuest(2);
+  const PoolId cache = NewPool(hog, kEphemeral);
+  EXPECT_EQ(Fill(hog, cache, 1, 10'000), 10'000);
+  const PoolId pool = NewPool(guest, kPersistent);
+  EXPECT_EQ(Fill(guest, pool, 1, 10'000), RawPages(kSegments));
+  EXPECT_EQ(PoolStatsOf(1, cache).stored.pages, 0);
+  EXPECT_EQ(store_->Stats().counters.evicted, 10'000);
+}
+
+TEST_F(SmallStoreTest, AReserveIsKeptForItsGuest) {
+  auto settings = RawSettings();
+  settings.reserve = Segments(3) + Bytes(1);  // so, four
+  const auto owner = AddGuest(1, settings);
+  const auto greedy = AddGuest(2);
+  EXPECT_EQ(Fill(greedy, NewPool(greedy, kPersistent), 1, 10'000), RawPages(kSegments - 4));
+  EXPECT_EQ(Fill(owner, NewPool(owner, kPersistent), 1, 10'000), RawPages(4));
+}
+
+TEST_F(SmallStoreTest, EphemeralMemoryIsDividedByWeight) {
+  auto settings = RawSettings();
+  settings.weight = 100;
+  const auto light = AddGuest(1, settings);
+  settings.weight = 400;
+  const auto heavy = AddGuest(2, settings);
+  const PoolId light_pool = NewPool(light, kEphemeral);
+  const PoolId heavy_pool = NewPool(heavy, kEphemeral);
+  const auto compete = [&] {
+    for (uint32_t i = 0; i < RawPages(3 * kSegments); ++i) {
+      Put(light, light_pool, 1, i);
+      Put(heavy, heavy_pool, 1, i);
+    }
+  };
+  compete();
+  EXPECT_EQ(StatsOf(1).segments[0], Segments(2));
+  EXPECT_EQ(StatsOf(2).segments[0], Segments(8));
+  settings.weight = 100;
+  ASSERT_TRUE(store_->Configure(GuestId{2}, settings));
+  compete();
+  EXPECT_EQ(StatsOf(1).segments[0], Segments(5));
+  EXPECT_EQ(StatsOf(2).segments[0], Segments(5));
+}
+
+TEST_F(SmallStoreTest, TheHostTakesItsMemoryBack) {
+  const auto guest = AddGuest(1);
+  const PoolId cache = NewPool(guest, kEphemeral);
+  const PoolId swap = NewPool(guest, kPersistent);
+  Fill(guest, cache, 1, RawPages(6));
+  Fill(guest, swap, 1, RawPages(4));
+  EXPECT_EQ(store_->Stats().freeable, Segments(6));
+  EXPECT_EQ(store_->SetCapacity(Segments(7) + Bytes(1)), Segments(7));
+  EXPECT_EQ(PoolStatsOf(1, cache).stored.pages, RawPages(3));
+  EXPECT_EQ(store_->Stats().relinquished_bytes, Segments(3).value);
+  EXPECT_EQ(store_->SetCapacity(Bytes(0)), Segments(4)) << "persistent pages hold it";
+  EXPECT_EQ(PoolStatsOf(1, swap).stored.pages, RawPages(4));
+  EXPECT_EQ(Put(guest, swap, 2, 1), PutStatus::kNoMemory);
+  EXPECT_EQ(Put(guest, cache, 2, 1), PutStatus::kNoMemory);
+  EXPECT_EQ(store_->SetCapacity(kUnlimited), Segments(4 * kSegments)) << "four times, by default";
+  EXPECT_EQ(Fill(guest, swap, 2, 50'000), RawPages(4 * kSegments - 4));
+}
+
+TEST_F(StoreTest, FlushEphemeralLeavesPersistentPages) {
+  const auto guest = AddGuest(1);
+  const PoolId cache = NewPool(guest, kEphemeral);
+  const PoolId swap = NewPool(guest, kPersistent);
+  Fill(guest, cache, 1, 1000);
+  Fill(guest, swap, 1, 100);
+  EXPECT_EQ(*store_->FlushEphemeral(GuestId{1}), kRawCharge * 1000);
+  EXPECT_EQ(store_->Stats().segments[0], Bytes(0));
+  EXPECT_EQ(Get(guest, cache, 1, 1), GetStatus::kEmpty);
+  for (uint32_t i = 0; i < 100; ++i) EXPECT_TRUE(Has(guest, swap, 1, i, i));
+  EXPECT_EQ(*store_->FlushEphemeral(GuestId{1}), Bytes(0));
+}
+
+// ---- shared pools ----
+
+class SharedStoreTest : public StoreTest {
+ protected:
+  SharedStoreTest() {
+    auto settings = RawSettings();
+    settings.shared_auth = {UuidOf(1), UuidOf(2)};
+    alice_ = AddGuest(1, settings);
+    bob_ = AddGuest(2, settings);
+  }
+  GuestPointer alice_;
+  GuestPointer bob_;
+};
+
+TEST_F(SharedStoreTest, GuestsShareThePages) {
+  const PoolId a = NewSharedPool(alice_, 1);
+  const PoolId b = NewSharedPool(bob_, 1);
+  Put(alice_, a, 1, 1, 5);
+  EXPECT_TRUE(Has(bob_, b, 1, 1, 5));
+  EXPECT_TRUE(Has(bob_, b, 1, 1, 5)) << "a get from a shared pool leaves the page";
+  EXPECT_TRUE(Has(alice_, a, 1, 1, 5));
+  EXPECT_EQ(Flush(bob_, b, 1, 1), FlushStatus::kDone);
+  EXPECT_EQ(Get(alice_, a, 1, 1), GetStatus::kEmpty);
+  const PoolStats stats = PoolStatsOf(1, a);
+  EXPECT_TRUE(stats.shared);
+  EXPECT_EQ(stats.uuid, UuidOf(1));
+  EXPECT_EQ(stats.sharers, 2);
+  EXPECT_EQ(stats.counters.gets, 4);
+  EXPECT_EQ(store_->Stats().shared_pools, 1);
+}
+
+TEST_F(SharedStoreTest, ThePoolLivesOnWhenAGuestLeaves) {
+  const PoolId a = NewSharedPool(alice_, 1);
+  const PoolId b = NewSharedPool(bob_, 1);
+  for (uint32_t i = 0; i < 300; ++i) Put(alice_, a, i, i, i);
+  EXPECT_EQ(store_->DestroyPool(*alice_, a, PageCount(1)), FlushStatus::kDone);
+  EXPECT_EQ(Get(alice_, a, 1, 1), GetStatus::kNoPool);
+  EXPECT_EQ(alice_->ledger().charged(), Bytes(0));
+  EXPECT_EQ(bob_->ledger().charged(), kRawCharge * 300);
+  for (uint32_t i = 0; i < 300; ++i) EXPECT_TRUE(Has(bob_, b, i, i, i));
+  store_->RemoveGuest(GuestId{2});
+  EXPECT_EQ(store_->Stats().shared_pools, 0);
+  EXPECT_EQ(store_->Stats().segments[0], Bytes(0));
+  EXPECT_EQ(store_->Stats().counters.gets, 300);
+}
+
+TEST_F(SharedStoreTest, TheLastToLeaveDrainsWithinItsBudget) {
+  const PoolId a = NewSharedPool(alice_, 1);
+  for (uint32_t i = 0; i < 100; ++i) Put(alice_, a, i, i, i);
+  EXPECT_EQ(store_->DestroyPool(*alice_, a, PageCount(40)), FlushStatus::kMore);
+  EXPECT_EQ(alice_->ledger().charged(), kRawCharge * 60);
+  const PoolId b = NewSharedPool(bob_, 1);
+  EXPECT_EQ(Get(bob_, b, 1, 1), GetStatus::kEmpty) << "the uuid names a new pool by now";
+  EXPECT_EQ(store_->DestroyPool(*alice_, a, PageCount(60)), FlushStatus::kDone);
+  EXPECT_EQ(store_->DestroyPool(*alice_, a, PageCount(60)), FlushStatus::kNoPool);
+  EXPECT_EQ(alice_->ledger().charged(), Bytes(0));
+}
+
+TEST_F(SharedStoreTest, TheHostHasSixteenSharedPools) {
+  auto settings = RawSettings();
+  for (uint64_t i = 0; i <= kMaxSharedPools; ++i) settings.shared_auth.insert(UuidOf(i));
+  ASSERT_TRUE(store_->Configure(GuestId{1}, settings));
+  ASSERT_TRUE(store_->Configure(GuestId{2}, settings));
+  for (uint64_t i = 0; i < kMaxSharedPools - 1; ++i) NewSharedPool(alice_, i);
+  NewSharedPool(bob_, kMaxSharedPools - 1);
+  const auto seventeenth =
+      store_->NewPool(*bob_, {.shared = true, .uuid = UuidOf(kMaxSharedPools)});
+  ASSERT_FALSE(seventeenth);
+  EXPECT_EQ(seventeenth.error(), NewPoolError::kNoSpace);
+  EXPECT_EQ(PoolStatsOf(2, NewSharedPool(bob_, 3)).sharers, 2) << "existing ones may be joined";
+}
+
+TEST_F(SharedStoreTest, AJoinThatFindsNoPoolIdLeavesNoTrace) {
+  for (uint32_t i = 0; i < kMaxPoolsPerGuest; ++i) NewPool(alice_, kEphemeral);
+  EXPECT_EQ(store_->NewPool(*alice_, {.shared = true, .uuid = UuidOf(1)}).error(),
+            NewPoolError::kNoSpace);
+  EXPECT_EQ(store_->Stats().shared_pools, 0);
+  const PoolId b = NewSharedPool(bob_, 1);
+  EXPECT_EQ(PoolStatsOf(2, b).sharers, 1);
+}
+
+// ---- figures ----
+
+TEST_F(StoreTest, FiguresAddUp) {
+  auto settings = RawSettings();
+  settings.shared_auth.insert(UuidOf(1));
+  const auto first = AddGuest(1, settings);
+  const auto second = AddGuest(2, settings);
+  Fill(first, NewPool(first, kPersistent), 1, 300);
+  Fill(second, NewPool(second, kEphemeral), 1, 200);
+  const PoolId shared = NewSharedPool(second, 1);
+  Fill(second, shared, 1, 100);
+  Get(first, PoolId{0}, 1, 1);
+  Flush(first, PoolId{0}, 1, 1);
+  FlushObject(second, PoolId{0}, 7);
+
+  const StoreStats stats = store_->Stats();
+  EXPECT_EQ(stats.guests, 2);
+  EXPECT_EQ(stats.operations, 603);
+  EXPECT_EQ(stats.counters.puts_stored, 600);
+  EXPECT_EQ(stats.counters.gets_found, 1);
+  EXPECT_EQ(stats.counters.flushes_found, 1);
+  EXPECT_EQ(stats.stored[0].pages, 300);
+  EXPECT_EQ(stats.stored[1].pages, 299);
+  EXPECT_EQ(stats.stored[0].payload_bytes, 300 * kPageSize);
+  EXPECT_EQ(stats.stored[0].charged_bytes, (kRawCharge * 300).value);
+  EXPECT_EQ(stats.stored[0].objects, 2);
+  EXPECT_EQ(stats.freeable, stats.capacity - stats.segments[1]);
+  EXPECT_EQ(StatsOf(1).charged, kRawCharge * 299);
+  EXPECT_EQ(StatsOf(2).charged, kRawCharge * 300) << "its part of the shared pool, too";
+  EXPECT_EQ(StatsOf(2).stored[0].pages, 200) << "private pools";
+  EXPECT_EQ(StatsOf(2).segments[0], Segments(1));
+  EXPECT_EQ(stats.segments[0], Segments(2));
+}
+
+}  // namespace
+}  // namespace tmem
