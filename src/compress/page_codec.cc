@@ -12,6 +12,8 @@
 #include <cstring>
 #include <new>
 
+#include "base/copy.h"
+
 namespace tmem {
 
 namespace {
@@ -145,7 +147,7 @@ bool PageCodec::Decompress(Codec codec, std::span<const std::byte> payload, Muta
   switch (codec) {
     case Codec::kRaw:
       if (payload.size() != kPageSize) return false;
-      std::memcpy(out.data(), payload.data(), kPageSize);
+      Copy(out.data(), payload.data(), kPageSize);
       return true;
     case Codec::kSameFilled: {
       if (payload.size() != kWordSize) return false;

@@ -1,0 +1,91 @@
+#include "base/copy.h"
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace tmem {
+
+#if defined(__x86_64__)
+
+namespace {
+
+constexpr size_t kLine = 64;
+
+enum class Store { kCached, kStreaming };
+
+// Copies whole cache lines; `to` is aligned to one if the stores are streaming.
+using CopyLines = void (*)(std::byte* to, const std::byte* from, size_t lines);
+
+template <Store store>
+__attribute__((target("avx512f"))) void CopyLinesAvx512(std::byte* to, const std::byte* from,
+                                                        size_t lines) {
+  for (size_t i = 0; i < lines; ++i, to += kLine, from += kLine) {
+    const __m512i line = _mm512_loadu_si512(from);
+    if constexpr (store == Store::kStreaming) {
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(to), line);
+    } else {
+      _mm512_storeu_si512(to, line);
+    }
+  }
+}
+
+template <Store store>
+void CopyLinesSse2(std::byte* to, const std::byte* from, size_t lines) {
+  constexpr size_t kVector = sizeof(__m128i);
+  for (size_t i = 0; i < lines * (kLine / kVector); ++i, to += kVector, from += kVector) {
+    const __m128i part = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    if constexpr (store == Store::kStreaming) {
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to), part);
+    } else {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), part);
+    }
+  }
+}
+
+bool HasAvx512() { return __builtin_cpu_supports("avx512f") != 0; }
+
+const CopyLines kCopyLines =
+    HasAvx512() ? &CopyLinesAvx512<Store::kCached> : &CopyLinesSse2<Store::kCached>;
+const CopyLines kStreamLines =
+    HasAvx512() ? &CopyLinesAvx512<Store::kStreaming> : &CopyLinesSse2<Store::kStreaming>;
+
+}  // namespace
+
+void Copy(std::byte* to, const std::byte* from, size_t size) {
+  const size_t whole = size / kLine * kLine;
+  kCopyLines(to, from, whole / kLine);
+  std::memcpy(to + whole, from + whole, size - whole);
+}
+
+void StreamingCopy(std::byte* to, const std::byte* from, size_t size) {
+  // Ends that are not whole lines are copied as usual.
+  const size_t head = (kLine - reinterpret_cast<uintptr_t>(to) % kLine) % kLine;
+  if (size < head + kLine) {
+    std::memcpy(to, from, size);
+    return;
+  }
+  std::memcpy(to, from, head);
+  const size_t whole = (size - head) / kLine * kLine;
+  kStreamLines(to + head, from + head, whole / kLine);
+  std::memcpy(to + head + whole, from + head + whole, size - head - whole);
+}
+
+void StreamingFence() { _mm_sfence(); }
+
+#else
+
+void Copy(std::byte* to, const std::byte* from, size_t size) { std::memcpy(to, from, size); }
+
+void StreamingCopy(std::byte* to, const std::byte* from, size_t size) {
+  std::memcpy(to, from, size);
+}
+
+void StreamingFence() {}
+
+#endif
+
+}  // namespace tmem
