@@ -1,0 +1,288 @@
+#include "daemon/knobs.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "daemon/knob_kinds.h"
+#include "hypercall/abi/tmemif.h"
+#include "pools/segment.h"
+
+namespace tmem::daemon {
+
+namespace {
+
+constexpr std::array<std::string_view, 3> kHypervisorNames = {"auto", "loopback", "xen"};
+constexpr std::array<std::string_view, 3> kCompressNames = {"off", "fast", "dense"};
+
+// Names of guests' settings that stand for several others.
+constexpr std::string_view kCompress = "compress";
+constexpr std::array<std::string_view, 2> kCompressParts = {"compress-ephemeral",
+                                                            "compress-persistent"};
+
+constexpr uint32_t kMaxWorkers = 256;
+constexpr uint32_t kMaxSpinUs = 10'000;
+constexpr int kMinZstdLevel = -7;  // PageCodec takes less, but nothing is gained there
+constexpr int kMaxZstdLevel = 19;
+
+// A knob of one kind over the member that `field` returns.
+template <class Target, class Kind, class Field>
+Knob<Target> Make(std::string name, Effect effect, Kind kind, Field field, std::string help) {
+  Knob<Target> knob;
+  knob.name = std::move(name);
+  knob.allowed = kind.Allowed();
+  knob.help = std::move(help);
+  knob.effect = effect;
+  knob.set = [kind, field, allowed = knob.allowed](Target& target,
+                                                   const KnobValue& value) -> Result<void> {
+    const auto read = kind.Read(value);
+    if (!read) {
+      return Fail(ErrorCode::kInvalid,
+                  fmt::format("{} is not allowed; write {}", ToToml(value), allowed));
+    }
+    field(target) = *read;
+    return {};
+  };
+  knob.get = [kind, field](const Target& target) { return kind.Write(field(target)); };
+  return knob;
+}
+
+template <class Target>
+Knob<Target> WithFlag(Knob<Target> knob) {
+  knob.has_flag = true;
+  return knob;
+}
+
+#define FIELD(member) [](auto& target) -> auto& { return target.member; }
+
+std::vector<GuestKnob> MakeGuestKnobs() {
+  constexpr auto kNow = Effect::kReload;
+  const auto compress = [](PageClass page_class) {
+    return [page_class](auto& settings) -> auto& {
+      return settings.compress[static_cast<size_t>(page_class)];
+    };
+  };
+  const kinds::Choice<CompressMode> modes{kCompressNames};
+  return {
+      Make<GuestSettings>(
+          "weight", kNow,
+          kinds::Number<uint32_t>{GuestSettings::kMinWeight, GuestSettings::kMaxWeight},
+          FIELD(weight), "The guest's relative share of ephemeral memory."),
+      Make<GuestSettings>("reserve", kNow, kinds::Size{}, FIELD(reserve),
+                          "Memory that is always available to the guest's persistent pages."),
+      Make<GuestSettings>("cap", kNow, kinds::Size{.may_be_unlimited = true}, FIELD(cap),
+                          "What the guest's pages may take at most, as stored."),
+      Make<GuestSettings>(std::string(kCompressParts[0]), kNow, modes,
+                          compress(PageClass::kEphemeral),
+                          "How ephemeral pages are compressed: not, with LZ4, or with zstd."),
+      Make<GuestSettings>(std::string(kCompressParts[1]), kNow, modes,
+                          compress(PageClass::kPersistent),
+                          "How persistent pages are compressed: not, with LZ4, or with zstd."),
+      Make<GuestSettings>("frozen", kNow, kinds::Boolean{}, FIELD(frozen),
+                          "A frozen guest's puts are refused."),
+      Make<GuestSettings>("shared-auth", kNow, kinds::Uuids{}, FIELD(shared_auth),
+                          "Shared pools that the guest may join, by uuid."),
+  };
+}
+
+std::vector<DaemonKnob> MakeServiceKnobs() {
+  constexpr auto kNow = Effect::kReload;
+  constexpr auto kRestart = Effect::kRestart;
+  return {
+      WithFlag(Make<Config>("hypervisor", kRestart, kinds::Choice<HypervisorKind>{kHypervisorNames},
+                            FIELD(hypervisor),
+                            "Whose guests are served. auto: xen in a Xen dom0, else loopback.")),
+      WithFlag(Make<Config>("capacity", kNow, kinds::Size{.min = Bytes(kSegmentSize)},
+                            FIELD(capacity),
+                            "Memory that stored pages may take, all guests together.")),
+      Make<Config>("max-capacity", kRestart, kinds::Size{.zero = "four times the capacity"},
+                   FIELD(max_capacity),
+                   "How far the capacity can be raised while the daemon runs."),
+      Make<Config>("shared-auth-default", kRestart, kinds::Boolean{}, FIELD(shared_auth_default),
+                   "Whether guests may join shared pools that nobody authorized them for."),
+      Make<Config>("allowed-guests", kNow, kinds::Words{}, FIELD(allowed_guests),
+                   "Guests that may use tmem; a change holds for guests that appear later."),
+      WithFlag(Make<Config>("workers", kRestart, kinds::Number<uint32_t>{0, kMaxWorkers},
+                            FIELD(workers),
+                            "Threads that serve guests. 0: one less than there are CPUs.")),
+      Make<Config>("spin-us", kNow, kinds::Number<uint32_t>{0, kMaxSpinUs}, FIELD(spin_us),
+                   "Microseconds that a worker polls, at most, before it sleeps."),
+      Make<Config>("zstd-level", kNow, kinds::Number<int>{kMinZstdLevel, kMaxZstdLevel},
+                   FIELD(zstd_level), "zstd's level for guests that compress \"dense\"."),
+      WithFlag(Make<Config>("log-level", kNow, kinds::Choice<LogLevel>{kLogLevelNames},
+                            FIELD(log_level), "Messages below this level are dropped.")),
+      WithFlag(Make<Config>("control.socket", kRestart, kinds::SocketPath{}, FIELD(control_socket),
+                            "Where tmemctl reaches the daemon.")),
+      Make<Config>("control.mode", kRestart, kinds::Mode{}, FIELD(control_mode),
+                   "Who may connect there, and so change everything."),
+      WithFlag(Make<Config>("loopback.socket", kRestart, kinds::SocketPath{},
+                            FIELD(loopback_socket), "Where loopback guests connect.")),
+      Make<Config>("loopback.mode", kRestart, kinds::Mode{}, FIELD(loopback_mode),
+                   "Who may be a loopback guest."),
+      Make<Config>("limits.queues", kRestart, kinds::Number<uint32_t>{1, TMEMIF_MAX_QUEUES},
+                   FIELD(limits.max_queues), "Queues of one guest, at most."),
+      Make<Config>("limits.ring-page-order", kRestart,
+                   kinds::Number<uint32_t>{0, TMEMIF_MAX_RING_PAGE_ORDER},
+                   FIELD(limits.max_ring_page_order),
+                   "Ring pages of one queue, at most, as a power of two."),
+      Make<Config>("limits.slots", kRestart, kinds::Number<uint32_t>{1, TMEMIF_MAX_SLOTS},
+                   FIELD(limits.max_slots), "Data slots of one queue, at most."),
+  };
+}
+
+#undef FIELD
+
+DaemonKnob DefaultOf(const GuestKnob& guest_knob) {
+  return {
+      .name = fmt::format("{}.{}", kGuestDefaults, guest_knob.name),
+      .allowed = guest_knob.allowed,
+      .help = guest_knob.help,
+      .effect = guest_knob.effect,
+      .has_flag = false,
+      .set = [&guest_knob](Config& config,
+                           const KnobValue& v) { return guest_knob.set(config.guest_defaults, v); },
+      .get = [&guest_knob](const Config& config) { return guest_knob.get(config.guest_defaults); }};
+}
+
+template <class Target>
+const Knob<Target>* FindIn(const std::vector<Knob<Target>>& knobs, std::string_view name) {
+  const auto at = std::ranges::find(knobs, name, &Knob<Target>::name);
+  return at == knobs.end() ? nullptr : &*at;
+}
+
+std::string_view EffectText(Effect effect) {
+  return effect == Effect::kReload ? "a reload" : "a restart";
+}
+
+// "control" and "socket" of "control.socket"; no section for a name without a dot.
+std::pair<std::string_view, std::string_view> SplitName(std::string_view name) {
+  const size_t dot = name.find('.');
+  if (dot == std::string_view::npos) return {"", name};
+  return {name.substr(0, dot), name.substr(dot + 1)};
+}
+
+// Changes were checked when they were added, so that none fails here.
+void Apply(const SettingChanges& changes, GuestSettings& settings) {
+  for (const auto& [name, value] : changes) {
+    (void)FindIn(GuestKnobs(), name)->set(settings, value);
+  }
+}
+
+constexpr std::string_view kFileHead =
+    "# Configuration of tmemd. Every setting is listed with its default; remove the # to change "
+    "it.\n"
+    "# `tmemd --check-config` checks this file; `systemctl reload tmemd` applies it.\n";
+
+constexpr std::string_view kFileTail =
+    "\n# Settings of one guest, by its name or uuid, over those of [guest-defaults]. \"compress\" "
+    "sets\n"
+    "# both kinds of compression.\n"
+    "#[guest.\"db1\"]\n"
+    "#weight = 200\n"
+    "#cap = \"1G\"\n"
+    "#compress = \"dense\"\n";
+
+}  // namespace
+
+const std::vector<GuestKnob>& GuestKnobs() {
+  static const std::vector<GuestKnob> knobs = MakeGuestKnobs();
+  return knobs;
+}
+
+const std::vector<DaemonKnob>& DaemonKnobs() {
+  static const std::vector<DaemonKnob> knobs = [] {
+    auto all = MakeServiceKnobs();
+    for (const GuestKnob& knob : GuestKnobs()) all.push_back(DefaultOf(knob));
+    return all;
+  }();
+  return knobs;
+}
+
+Result<void> SetKnob(Config& config, const std::string& name, const KnobValue& value) {
+  const auto [section, key] = SplitName(name);
+  if (section == kGuestDefaults) {
+    SettingChanges changes;
+    if (auto added = AddChange(changes, std::string(key), value); !added) {
+      return std::unexpected(std::move(added).error().Within(section));
+    }
+    Apply(changes, config.guest_defaults);
+    return {};
+  }
+  const DaemonKnob* const knob = FindIn(DaemonKnobs(), name);
+  if (knob == nullptr) {
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("there is no setting '{}'; see tmemd --help-config", name));
+  }
+  if (auto set = knob->set(config, value); !set) {
+    return std::unexpected(std::move(set).error().Within(name));
+  }
+  return {};
+}
+
+Result<void> AddChange(SettingChanges& changes, const std::string& name, const KnobValue& value) {
+  if (name == kCompress) {
+    for (const std::string_view part : kCompressParts) {
+      TMEM_TRY(AddChange(changes, std::string(part), value));
+    }
+    return {};
+  }
+  const GuestKnob* const knob = FindIn(GuestKnobs(), name);
+  if (knob == nullptr) {
+    std::vector<std::string_view> names = {kCompress};
+    for (const GuestKnob& known : GuestKnobs()) names.push_back(known.name);
+    return Fail(ErrorCode::kNotFound, fmt::format("a guest has no setting '{}'; there are {}", name,
+                                                  fmt::join(names, ", ")));
+  }
+  GuestSettings scratch;
+  if (auto set = knob->set(scratch, value); !set) {
+    return std::unexpected(std::move(set).error().Within(name));
+  }
+  changes[name] = value;
+  return {};
+}
+
+Result<GuestSettings> WithChanges(GuestSettings settings, const SettingChanges& changes) {
+  Apply(changes, settings);
+  TMEM_TRY(settings.Validate());
+  return settings;
+}
+
+std::string ToToml(const KnobValue& value) {
+  if (const bool* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
+  if (const auto* number = std::get_if<int64_t>(&value)) return fmt::format("{}", *number);
+  if (const auto* text = std::get_if<std::string>(&value)) return fmt::format("\"{}\"", *text);
+  const auto& words = std::get<std::vector<std::string>>(value);
+  return words.empty() ? "[]" : fmt::format("[\"{}\"]", fmt::join(words, "\", \""));
+}
+
+std::string KnobManual() {
+  std::string manual;
+  const Config defaults;
+  for (const DaemonKnob& knob : DaemonKnobs()) {
+    manual +=
+        fmt::format("{} = {}\n    {}\n    Allowed: {}. Takes effect with {}.\n", knob.name,
+                    ToToml(knob.get(defaults)), knob.help, knob.allowed, EffectText(knob.effect));
+  }
+  return manual;
+}
+
+std::string DefaultConfigFile() {
+  std::string file(kFileHead);
+  const Config defaults;
+  std::string_view section;
+  for (const DaemonKnob& knob : DaemonKnobs()) {
+    const auto [its_section, key] = SplitName(knob.name);
+    if (its_section != section) {
+      section = its_section;
+      file += fmt::format("\n[{}]\n", section);
+    }
+    file += fmt::format("\n# {}\n# Allowed: {}. Takes effect with {}.\n#{} = {}\n", knob.help,
+                        knob.allowed, EffectText(knob.effect), key, ToToml(knob.get(defaults)));
+  }
+  return file + std::string(kFileTail);
+}
+
+}  // namespace tmem::daemon

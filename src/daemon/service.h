@@ -1,0 +1,78 @@
+// A running tmemd without its control loop: the store, the hypervisor's guests, the workers, and
+// what an administrator changes about them.
+//
+// Threads: the control thread. The workers that it starts touch queues and the store only.
+#ifndef TMEM_DAEMON_SERVICE_H_
+#define TMEM_DAEMON_SERVICE_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "daemon/administration.h"
+#include "daemon/config.h"
+#include "daemon/guest_registry.h"
+#include "daemon/worker_pool.h"
+#include "hypercall/backend.h"
+#include "hypercall/transport.h"
+#include "pools/store.h"
+
+namespace tmem::daemon {
+
+class Service final : public Administration {
+ public:
+  // Everything but the guests: Start() lets those in. `clock` must outlive the service.
+  static Result<std::unique_ptr<Service>> Create(const Config& config,
+                                                 std::unique_ptr<Hypervisor> hypervisor,
+                                                 const Clock& clock);
+  // Disconnects the guests; their pages are gone.
+  ~Service() override;
+
+  Result<void> Start() { return backend_->Start(); }
+
+  // For the control loop's poll, and when one of them is readable.
+  std::vector<int> PollFds() const { return backend_->PollFds(); }
+  void HandleEvents() { backend_->HandleEvents(); }
+
+  // Applies what can change while the daemon runs, to the guests that are here too. Returns the
+  // names of changed knobs that wait for a restart.
+  std::vector<std::string> Reload(const Config& config);
+
+  // True if no worker hangs; see WorkerPool::Responsive.
+  bool Responsive() { return workers_->Responsive(); }
+
+  // One line for `systemctl status`.
+  std::string StatusLine() const;
+
+  HostInfo Host() const override;
+  std::vector<ConnectionInfo> Connections() const override { return backend_->Connections(); }
+  std::optional<ConnectionInfo> Find(const std::string& guest) const override;
+  Result<GuestStats> StatsOf(GuestId guest) const override { return store_->StatsOf(guest); }
+  Result<GuestSettings> Change(const GuestInfo& guest, const SettingChanges& changes) override;
+  Result<Bytes> Flush(GuestId guest) override { return store_->FlushEphemeral(guest); }
+  Result<Bytes> SetCapacity(Bytes capacity) override;
+  Result<void> Forgive(GuestId guest) override { return backend_->Forgive(guest); }
+  void SetLogLevel(LogLevel level) override;
+
+ private:
+  Service(const Config& config, std::unique_ptr<Hypervisor> hypervisor);
+
+  void ApplyLive(const Config& before);
+
+  Config config_;  // as in force, except for what waits for a restart
+  const Bytes max_capacity_;
+  LogLevel log_level_;
+  GuestRegistry registry_;
+  // Each needs those before it.
+  std::unique_ptr<Hypervisor> hypervisor_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<WorkerPool> workers_;
+  std::unique_ptr<Backend> backend_;
+};
+
+}  // namespace tmem::daemon
+
+#endif  // TMEM_DAEMON_SERVICE_H_

@@ -1,0 +1,26 @@
+// The daemon's figures as JSON: what `list`, `show` and `stats` answer.
+//
+// Sizes are numbers of bytes, or "unlimited". Counters stand under the keys of counters.h.
+#ifndef TMEM_DAEMON_STATS_JSON_H_
+#define TMEM_DAEMON_STATS_JSON_H_
+
+#include <nlohmann/json.hpp>
+
+#include "daemon/administration.h"
+#include "hypercall/backend.h"
+#include "pools/stats.h"
+
+namespace tmem::daemon {
+
+using Json = nlohmann::ordered_json;
+
+Json ToJson(const GuestSettings& settings);
+Json ToJson(const ConnectionInfo& connection);
+Json ToJson(const HostInfo& host);
+
+// A guest with everything about it.
+Json ToJson(const ConnectionInfo& connection, const GuestStats& stats);
+
+}  // namespace tmem::daemon
+
+#endif  // TMEM_DAEMON_STATS_JSON_H_
