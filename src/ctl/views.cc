@@ -1,0 +1,207 @@
+#include "ctl/views.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/units.h"
+#include "ctl/table.h"
+#include "daemon/counters.h"
+
+namespace tmem::ctl {
+
+namespace {
+
+using daemon::kPageClassNames;
+using daemon::kPoolCounterFields;
+using daemon::kStoredCounterFields;
+
+using Align = Table::Align;
+
+uint64_t Number(const Json& object, std::string_view key) {
+  return object.at(std::string(key)).get<uint64_t>();
+}
+
+std::string Text(const Json& object, std::string_view key) {
+  return object.at(std::string(key)).get<std::string>();
+}
+
+// A size as it is sent: a number of bytes, or "unlimited".
+std::string Size(const Json& size) {
+  return size.is_string() ? size.get<std::string>() : HumanBytes(Bytes(size.get<uint64_t>()));
+}
+
+std::string SizeOf(const Json& object, std::string_view key) {
+  return Size(object.at(std::string(key)));
+}
+
+// Two columns, what and how much.
+class Sheet {
+ public:
+  explicit Sheet(std::string_view indent = "  ") : indent_(indent) {}
+
+  void Add(std::string_view what, std::string value) {
+    table_.Add({std::string(indent_) + std::string(what), std::move(value)});
+  }
+
+  template <class Fields>
+  void AddCounters(const Fields& fields, const Json& counters, std::string_view of = {}) {
+    for (const auto& field : fields) {
+      const uint64_t number = Number(counters, field.key);
+      Add(std::string(of) + std::string(field.label),
+          field.is_bytes ? HumanBytes(Bytes(number)) : fmt::format("{}", number));
+    }
+  }
+
+  void AddStoredByClass(const Json& stored) {
+    for (const std::string_view name : kPageClassNames) {
+      AddCounters(kStoredCounterFields, stored.at(std::string(name)), fmt::format("{} ", name));
+    }
+  }
+
+  void AddSegments(const Json& segment_bytes) {
+    for (const std::string_view name : kPageClassNames) {
+      Add(fmt::format("{} segments", name), SizeOf(segment_bytes, name));
+    }
+  }
+
+  std::string Text() const { return table_.Text(); }
+
+ private:
+  const std::string_view indent_;
+  Table table_{{{"", Align::kLeft}, {"", Align::kRight}}};
+};
+
+std::string Title(const Json& guest) {
+  return fmt::format("guest {} {} ({})", Number(guest, "id"), Printable(Text(guest, "name")),
+                     Text(guest, "uuid"));
+}
+
+std::string SettingText(std::string_view name, const Json& value) {
+  if (name == "cap" || name == "reserve") return Size(value);
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return value.dump();
+  const auto words = value.get<std::vector<std::string>>();
+  return words.empty() ? "none" : fmt::format("{}", fmt::join(words, " "));
+}
+
+uint64_t Refused(const Json& counters) {
+  return Number(counters, "puts_no_memory") + Number(counters, "puts_frozen");
+}
+
+}  // namespace
+
+std::string Percent(double part, double whole) {
+  return whole == 0 ? "-" : fmt::format("{:.1f}%", 100 * part / whole);
+}
+
+std::string ListView(const Json& guests) {
+  Table table({{"ID"},
+               {"NAME", Align::kLeft},
+               {"STATE", Align::kLeft},
+               {"WEIGHT"},
+               {"EPHEMERAL"},
+               {"PERSISTENT"},
+               {"USED"},
+               {"CAP"},
+               {"HITS"},
+               {"REFUSED"}});
+  for (const Json& guest : guests) {
+    const Json& settings = guest.at("settings");
+    const Json& counters = guest.at("counters");
+    const Json& stored = guest.at("stored");
+    const bool frozen = settings.at("frozen").get<bool>();
+    table.Add({fmt::format("{}", Number(guest, "id")), Text(guest, "name"),
+               Text(guest, "state") + (frozen ? ",frozen" : ""),
+               fmt::format("{}", Number(settings, "weight")),
+               fmt::format("{}", Number(stored.at("ephemeral"), "pages")),
+               fmt::format("{}", Number(stored.at("persistent"), "pages")),
+               SizeOf(guest, "charged_bytes"), SizeOf(settings, "cap"),
+               Percent(static_cast<double>(Number(counters, "gets_found")),
+                       static_cast<double>(Number(counters, "gets"))),
+               fmt::format("{}", Refused(counters))});
+  }
+  return table.Text();
+}
+
+std::string SettingsView(const Json& settings) {
+  Table table({{"", Align::kLeft}, {"", Align::kLeft}});
+  for (const auto& [name, value] : settings.items()) {
+    table.Add({"  " + name, SettingText(name, value)});
+  }
+  return table.Text();
+}
+
+std::string ShowView(const Json& guest) {
+  Table table({{"", Align::kLeft}, {"", Align::kLeft}});
+  table.Add({"  state", Text(guest, "state")});
+  if (const std::string reason = Text(guest, "reason"); !reason.empty()) {
+    table.Add({"  reason", reason + " (let it in again with `tmemctl forgive`)"});
+  }
+  table.Add(
+      {"  connection", fmt::format("{} queues, {} requests, {} wake-ups", Number(guest, "queues"),
+                                   Number(guest, "requests"), Number(guest, "notifications"))});
+  table.Add({"  used", SizeOf(guest, "charged_bytes")});
+  for (const std::string_view name : kPageClassNames) {
+    const Json& stored = guest.at("stored").at(std::string(name));
+    table.Add(
+        {fmt::format("  {}", name),
+         fmt::format("{} pages of {} objects, payload {}, segments {}", Number(stored, "pages"),
+                     Number(stored, "objects"), SizeOf(stored, "payload_bytes"),
+                     SizeOf(guest.at("segment_bytes"), name))});
+  }
+  table.Add({"  pools", fmt::format("{}", guest.at("pools").size())});
+  return Title(guest) + "\n" + table.Text() + "settings\n" + SettingsView(guest.at("settings"));
+}
+
+std::string HostView(const Json& host) {
+  Sheet sheet;
+  for (const std::string_view key : {"hypervisor", "log_level"}) sheet.Add(key, Text(host, key));
+  for (const std::string_view key : {"workers", "guests", "shared_pools", "operations"}) {
+    sheet.Add(key, fmt::format("{}", Number(host, key)));
+  }
+  sheet.Add("capacity", SizeOf(host, "capacity_bytes"));
+  sheet.Add("capacity at most", SizeOf(host, "max_capacity_bytes"));
+  sheet.AddSegments(host.at("segment_bytes"));
+  sheet.Add("freeable", SizeOf(host, "freeable_bytes"));
+  sheet.Add("index", SizeOf(host, "index_bytes"));
+  sheet.Add("given back by shrinking", SizeOf(host, "relinquished_bytes"));
+  sheet.Add("segments evicted", fmt::format("{}", Number(host, "segments_evicted")));
+  sheet.AddCounters(kPoolCounterFields, host.at("counters"));
+  sheet.AddStoredByClass(host.at("stored"));
+  return "host\n" + sheet.Text();
+}
+
+std::string CountersView(const Json& guest) {
+  Sheet sheet;
+  for (const std::string_view key : {"requests", "notifications"}) {
+    sheet.Add(key, fmt::format("{}", Number(guest, key)));
+  }
+  sheet.Add("used", SizeOf(guest, "charged_bytes"));
+  sheet.AddSegments(guest.at("segment_bytes"));
+  sheet.AddCounters(kPoolCounterFields, guest.at("counters"));
+  sheet.AddStoredByClass(guest.at("stored"));
+  return Title(guest) + "\n" + sheet.Text();
+}
+
+std::string PoolsView(const Json& guest) {
+  std::string text = Title(guest) + "\n";
+  for (const Json& pool : guest.at("pools")) {
+    text += fmt::format("  pool {}, {}", Number(pool, "id"), Text(pool, "class"));
+    if (pool.at("shared").get<bool>()) {
+      text += fmt::format(", shared by {} guests, uuid {}", Number(pool, "sharers"),
+                          Text(pool, "uuid"));
+    }
+    Sheet sheet("    ");
+    sheet.AddCounters(kPoolCounterFields, pool.at("counters"));
+    sheet.AddCounters(kStoredCounterFields, pool.at("stored"), "stored: ");
+    text += "\n" + sheet.Text();
+  }
+  return text;
+}
+
+}  // namespace tmem::ctl
