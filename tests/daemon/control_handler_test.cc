@@ -1,0 +1,238 @@
+#include "daemon/control_handler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "daemon/control_protocol.h"
+#include "daemon/counters.h"
+#include "daemon/fake_administration.h"
+#include "daemon/version.h"
+
+namespace tmem::daemon {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr char kUuid[] = "00000000-0000-0001-0000-000000000002";
+
+class ControlHandlerTest : public testing::Test {
+ protected:
+  ControlHandlerTest() {
+    administration_.AddGuest(1, "db1");
+    administration_.AddGuest(2, "web");
+  }
+
+  Json Answer(const std::string& line) {
+    const std::string answer = handler_.Handle(line);
+    EXPECT_EQ(answer.find('\n'), std::string::npos);
+    const Json json = Json::parse(answer);
+    EXPECT_EQ(json["version"], kControlVersion);
+    EXPECT_TRUE(json["ok"].is_boolean());
+    return json;
+  }
+
+  // The result of a request that must succeed.
+  Json Ask(std::string_view verb, Json fields = Json::object()) {
+    fields["version"] = kControlVersion;
+    fields["verb"] = verb;
+    const Json answer = Answer(fields.dump());
+    EXPECT_TRUE(answer["ok"]) << answer;
+    return answer.value("result", Json());
+  }
+
+  // "code: message" of a request that must fail.
+  std::string Fault(std::string_view verb, Json fields = Json::object()) {
+    fields["version"] = kControlVersion;
+    fields["verb"] = verb;
+    return FaultOf(fields.dump());
+  }
+
+  std::string FaultOf(const std::string& line) {
+    const Json answer = Answer(line);
+    EXPECT_FALSE(answer["ok"]) << answer;
+    EXPECT_FALSE(answer.contains("result"));
+    return answer["error"]["code"].get<std::string>() + ": " +
+           answer["error"]["message"].get<std::string>();
+  }
+
+  const GuestSettings& settings(uint16_t id) { return administration_.stats(id).settings; }
+
+  FakeAdministration administration_;
+  ControlHandler handler_{administration_};
+};
+
+TEST_F(ControlHandlerTest, TellsVersions) {
+  const Json version = Ask("version");
+  EXPECT_EQ(version["tmemd"], Version());
+  EXPECT_EQ(version["protocol"], kControlVersion);
+}
+
+TEST_F(ControlHandlerTest, ListsAllGuests) {
+  const Json guests = Ask("list");
+  ASSERT_EQ(guests.size(), 2u);
+  EXPECT_EQ(guests[0]["id"], 1);
+  EXPECT_EQ(guests[0]["name"], "db1");
+  EXPECT_EQ(guests[1]["name"], "web");
+}
+
+TEST_F(ControlHandlerTest, ShowsOneGuestByNumberOrName) {
+  EXPECT_EQ(Ask("show", {{"guest", "2"}})["name"], "web");
+  EXPECT_EQ(Ask("show", {{"guest", "db1"}})["id"], 1);
+  EXPECT_THAT(Fault("show", {{"guest", "nobody"}}), HasSubstr("not-found: no guest 'nobody'"));
+  EXPECT_THAT(Fault("show"), HasSubstr("invalid: field 'guest' must be a string"));
+  EXPECT_THAT(Fault("show", {{"guest", 1}}), HasSubstr("must be a string"));
+}
+
+TEST_F(ControlHandlerTest, StatsCarryEveryCounter) {
+  GuestStats& stats = administration_.stats(1);
+  uint64_t next = 1;
+  for (const auto& field : kPoolCounterFields) stats.counters.*field.member = next++;
+  for (const auto& field : kStoredCounterFields) stats.stored[1].*field.member = next++;
+  PoolStats pool;
+  pool.id = {3};
+  pool.shared = true;
+  pool.uuid = *Uuid::Parse(kUuid);
+  pool.sharers = 2;
+  stats.pools.push_back(pool);
+  administration_.store().index_bytes = Bytes(77);
+
+  const Json answer = Ask("stats");
+  EXPECT_EQ(answer["host"]["index_bytes"], 77);
+  const Json& guest = answer["guests"][0];
+  next = 1;
+  for (const auto& field : kPoolCounterFields) EXPECT_EQ(guest["counters"][field.key], next++);
+  for (const auto& field : kStoredCounterFields) {
+    EXPECT_EQ(guest["stored"]["persistent"][field.key], next++);
+  }
+  EXPECT_EQ(guest["pools"][0]["id"], 3);
+  EXPECT_EQ(guest["pools"][0]["uuid"], kUuid);
+  EXPECT_EQ(guest["pools"][0]["sharers"], 2);
+  EXPECT_EQ(Ask("stats", {{"guest", "db1"}}), guest);
+}
+
+TEST_F(ControlHandlerTest, SetChangesSeveralSettingsAtOnce) {
+  const Json settings_now = Ask(
+      "set",
+      {{"guest", "db1"}, {"settings", {{"weight", 200}, {"cap", "64M"}, {"compress", "dense"}}}});
+  EXPECT_EQ(settings(1).weight, 200u);
+  EXPECT_EQ(settings(1).cap, MiB(64));
+  EXPECT_EQ(settings(1).compress[0], CompressMode::kDense);
+  EXPECT_EQ(settings_now["weight"], 200);
+  EXPECT_EQ(settings_now["cap"], 64 << 20);
+}
+
+TEST_F(ControlHandlerTest, SetIsAllOrNothing) {
+  EXPECT_THAT(Fault("set", {{"guest", "db1"}, {"settings", {{"weight", 200}, {"cap", "1X"}}}}),
+              HasSubstr("invalid: cap: \"1X\" is not allowed"));
+  EXPECT_THAT(Fault("set", {{"guest", "db1"}, {"settings", {{"weight", 200}, {"size", 1}}}}),
+              HasSubstr("not-found: a guest has no setting 'size'"));
+  EXPECT_THAT(Fault("set", {{"guest", "db1"}, {"settings", {{"reserve", "2M"}, {"cap", "1M"}}}}),
+              HasSubstr("invalid: "));
+  EXPECT_EQ(settings(1), GuestSettings{});
+}
+
+TEST_F(ControlHandlerTest, SetNeedsSettings) {
+  for (const Json& bad : {Json(), Json(5), Json::array(), Json::object()}) {
+    EXPECT_THAT(Fault("set", {{"guest", "db1"}, {"settings", bad}}), HasSubstr("at least one"));
+  }
+  for (const Json& bad : {Json(1.5), Json(), Json::object(), Json(UINT64_MAX), Json({1})}) {
+    EXPECT_THAT(Fault("set", {{"guest", "db1"}, {"settings", {{"weight", bad}}}}),
+                HasSubstr("weight: no setting takes this kind of value"));
+  }
+}
+
+TEST_F(ControlHandlerTest, FreezesAndThawsOneOrAll) {
+  EXPECT_EQ(Ask("freeze", {{"guest", "db1"}})["guests"], 1);
+  EXPECT_TRUE(settings(1).frozen);
+  EXPECT_FALSE(settings(2).frozen);
+  EXPECT_EQ(Ask("freeze")["guests"], 2);
+  EXPECT_TRUE(settings(2).frozen);
+  EXPECT_EQ(Ask("thaw")["guests"], 2);
+  EXPECT_FALSE(settings(1).frozen);
+}
+
+TEST_F(ControlHandlerTest, FlushesOneOrAll) {
+  EXPECT_EQ(Ask("flush", {{"guest", "web"}})["freed_bytes"], 1 << 20);
+  EXPECT_THAT(administration_.flushed(), ElementsAre(GuestId{2}));
+  EXPECT_EQ(Ask("flush")["freed_bytes"], 2 << 20);
+  EXPECT_THAT(Fault("flush", {{"guest", "nobody"}}), HasSubstr("not-found"));
+}
+
+TEST_F(ControlHandlerTest, AuthorizesAndRevokes) {
+  const Json allow = {{"guest", "db1"}, {"uuid", kUuid}, {"allow", true}};
+  EXPECT_THAT(Ask("auth", allow)["shared-auth"], ElementsAre(kUuid));
+  EXPECT_THAT(settings(1).shared_auth, ElementsAre(*Uuid::Parse(kUuid)));
+  const Json deny = {{"guest", "db1"}, {"uuid", kUuid}, {"allow", false}};
+  Ask("auth", deny);
+  EXPECT_TRUE(settings(1).shared_auth.empty());
+  Ask("auth", deny);  // what is not there can be denied
+  EXPECT_THAT(Fault("auth", {{"guest", "db1"}, {"uuid", "xyz"}, {"allow", true}}),
+              HasSubstr("'xyz' is not a uuid"));
+  EXPECT_THAT(Fault("auth", {{"guest", "db1"}, {"uuid", kUuid}, {"allow", "yes"}}),
+              HasSubstr("field 'allow' must be true or false"));
+}
+
+TEST_F(ControlHandlerTest, SetsTheCapacity) {
+  EXPECT_EQ(Ask("capacity", {{"capacity", "512M"}})["capacity_bytes"], 512 << 20);
+  EXPECT_EQ(Ask("capacity", {{"capacity", 1 << 30}})["capacity_bytes"], 1 << 30);
+  EXPECT_THAT(Fault("capacity", {{"capacity", "2G"}}), HasSubstr("max-capacity"));
+  EXPECT_THAT(Fault("capacity", {{"capacity", "1K"}}), HasSubstr("at least 1M"));
+  EXPECT_THAT(Fault("capacity", {{"capacity", "unlimited"}}), HasSubstr("not allowed"));
+  EXPECT_THAT(Fault("capacity"), HasSubstr("must be a size"));
+}
+
+TEST_F(ControlHandlerTest, Forgives) {
+  Ask("forgive", {{"guest", "db1"}});
+  EXPECT_THAT(administration_.forgiven(), ElementsAre(GuestId{1}));
+}
+
+TEST_F(ControlHandlerTest, SetsTheLogLevel) {
+  Ask("log-level", {{"level", "debug"}});
+  EXPECT_EQ(administration_.log_level(), LogLevel::kDebug);
+  EXPECT_THAT(Fault("log-level", {{"level", "loud"}}), HasSubstr("one of \"error\""));
+}
+
+TEST_F(ControlHandlerTest, RefusesWhatIsNoRequest) {
+  for (const char* line :
+       {"", "{", "[]", "5", "null", "\"list\"", "{\"version\":1}{}", "\xff\xfe"}) {
+    EXPECT_THAT(FaultOf(line), HasSubstr("invalid: a request is one JSON object")) << line;
+  }
+}
+
+TEST_F(ControlHandlerTest, RefusesOtherVersions) {
+  EXPECT_THAT(FaultOf(R"({"verb":"list"})"), HasSubstr("unsupported: this tmemd speaks version 1"));
+  EXPECT_THAT(FaultOf(R"({"version":2,"verb":"list"})"), HasSubstr("unsupported: "));
+  EXPECT_THAT(FaultOf(R"({"version":"1","verb":"list"})"), HasSubstr("unsupported: "));
+}
+
+TEST_F(ControlHandlerTest, RefusesUnknownVerbsAndFields) {
+  EXPECT_THAT(Fault("explode"), HasSubstr("unsupported: there is no verb 'explode'"));
+  EXPECT_THAT(FaultOf(R"({"version":1,"verb":7})"), HasSubstr("'verb' must be a string"));
+  EXPECT_THAT(Fault("list", {{"geust", "db1"}}), HasSubstr("verb 'list' has no field 'geust'"));
+}
+
+TEST_F(ControlHandlerTest, AnswersToTooLongRequestsAreAnswers) {
+  const Json answer = Json::parse(ControlHandler::TooLong());
+  EXPECT_EQ(answer["ok"], false);
+}
+
+TEST_F(ControlHandlerTest, NamesThatAreNoUtf8DoNotBreakTheAnswer) {
+  administration_.AddGuest(3, "a\xff\xfe");
+  EXPECT_EQ(Ask("list").size(), 3u);
+}
+
+// A guest that calls itself "1" must not be reached by administrators who mean guest 1.
+TEST_F(ControlHandlerTest, NumbersComeBeforeNames) {
+  administration_.AddGuest(3, "1");
+  EXPECT_EQ(Ask("show", {{"guest", "1"}})["id"], 1);
+}
+
+RC_GTEST_FIXTURE_PROP(ControlHandlerTest, AnyBytesGetOneLineOfJson, (const std::string& line)) {
+  const Json answer = Json::parse(handler_.Handle(line));
+  RC_ASSERT(answer["ok"] == false);
+}
+
+}  // namespace
+}  // namespace tmem::daemon
