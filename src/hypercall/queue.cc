@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "hypercall/shared_copy.h"
+
 namespace tmem {
 
 namespace {
@@ -12,8 +14,11 @@ namespace {
 // showing moves a cache line between the two sides.
 constexpr uint32_t kResponsesPerPush = 8;
 
-// Pages that one flush of an object or destruction of a pool may remove in one turn.
-constexpr PageCount kFlushesPerTurn{4096};
+// A flush of an object or the destruction of a pool goes on in steps of so many pages. Removing a
+// page is about a sixteenth of the work of moving one, which is what budgets count; a step is
+// charged in full, because how much it found is the store's secret.
+constexpr PageCount kFlushStep{256};
+constexpr uint64_t kFlushStepCost = kFlushStep.value / 16;
 
 int32_t Negative(uint32_t error) { return -static_cast<int32_t>(error); }
 
@@ -62,6 +67,29 @@ int32_t StatusOf(FlushStatus status) {
 
 ObjectId ObjectOf(const tmemif_oid& oid) { return {{oid.word[0], oid.word[1], oid.word[2]}}; }
 
+// One of 64 bits for each object of each pool, the same for a few others.
+uint64_t BitOf(uint32_t pool, const tmemif_oid& oid) {
+  constexpr uint64_t kGoldenRatio = 0x9e3779b97f4a7c15;
+  uint64_t hash = pool;
+  for (const uint64_t word : oid.word) hash = (std::rotl(hash, 29) ^ word) * kGoldenRatio;
+  return uint64_t{1} << (hash >> 58);
+}
+
+// The bits of all objects whose pages the request may change.
+uint64_t ObjectsChangedBy(const tmemif_request& request) {
+  switch (request.op) {
+    case TMEMIF_OP_PUT_PAGE:
+    case TMEMIF_OP_FLUSH_PAGE:
+      return BitOf(request.pool, request.u.page.oid);
+    case TMEMIF_OP_FLUSH_OBJECT:
+      return BitOf(request.pool, request.u.object.oid);
+    case TMEMIF_OP_DESTROY_POOL:
+      return UINT64_MAX;
+    default:
+      return 0;
+  }
+}
+
 // A batch's status: the pages done if any was, else what became of the first page.
 int32_t BatchStatus(uint64_t done, int32_t first) {
   return done != 0 ? std::popcount(done) : first;
@@ -80,13 +108,10 @@ Queue::Turn Queue::Process(PageCodec& codec, PageCount budget) {
   Turn turn = Turn::kIdle;
   uint64_t spent = 0;
   while (spent < budget.value && NextRequest(turn)) {
+    if ((unshown_gets_ & ObjectsChangedBy(*request_)) != 0) Push();
     const Outcome outcome = Execute(codec);
-    spent += outcome.pages + 1;  // an operation that moves nothing is not free either
-    if (!outcome.finished) {
-      spent = budget.value;
-      break;
-    }
-    Finish(outcome);
+    spent += outcome.cost + 1;  // an operation that moves nothing is not free either
+    if (outcome.finished) Finish(outcome);
   }
   if (turn == Turn::kBroken) return turn;
   Push();
@@ -95,6 +120,11 @@ Queue::Turn Queue::Process(PageCodec& codec, PageCount budget) {
     parts_.channel->Notify();
   }
   return spent < budget.value ? Turn::kIdle : Turn::kMore;
+}
+
+bool Queue::Arm() {
+  if (broken_) return false;
+  return request_.has_value() || ring_.Arm();
 }
 
 bool Queue::NextRequest(Turn& turn) {
@@ -132,12 +162,16 @@ void Queue::Finish(const Outcome& outcome) {
   ring_.Answer({.id = request_->id, .reserved = 0, .status = outcome.status, .done = outcome.done});
   requests_.fetch_add(1, std::memory_order_relaxed);
   answered_waited_for_ |= (request_->flags & TMEMIF_REQ_POSTED) == 0;
+  if (request_->op == TMEMIF_OP_GET_PAGE) {
+    unshown_gets_ |= BitOf(request_->pool, request_->u.page.oid);
+  }
   request_.reset();
   if (ring_.unpushed() >= kResponsesPerPush) Push();
 }
 
 void Queue::Push() {
   notify_ |= ring_.Push();
+  unshown_gets_ = 0;
   // Who posted does not wait: that notification can wait until the turn ends.
   if (!std::exchange(answered_waited_for_, false) || !notify_) return;
   notify_ = false;
@@ -182,29 +216,28 @@ Queue::Outcome Queue::NewPool() {
 }
 
 Queue::Outcome Queue::DestroyPool() {
-  const FlushStatus status = store_.DestroyPool(*guest_, PoolId{request_->pool}, kFlushesPerTurn);
-  return {.finished = status != FlushStatus::kMore,
-          .status = StatusOf(status),
-          .pages = kFlushesPerTurn.value};
+  const FlushStatus status = store_.DestroyPool(*guest_, PoolId{request_->pool}, kFlushStep);
+  return {
+      .finished = status != FlushStatus::kMore, .status = StatusOf(status), .cost = kFlushStepCost};
 }
 
 Queue::Outcome Queue::PutPages(PageCodec& codec) {
   const tmemif_page_args& args = request_->u.page;
-  const PoolId pool{request_->pool};
+  Handle handle{.pool = {request_->pool}, .object = ObjectOf(args.oid), .index = {args.index}};
   if ((request_->flags & TMEMIF_REQ_POSTED) != 0 &&
-      Store::ClassOf(*guest_, pool) == PageClass::kPersistent) {
-    return {.status = Negative(TMEMIF_EINVAL)};
+      Store::ClassOf(*guest_, handle.pool) == PageClass::kPersistent) {
+    FlushPages();  // a put that is refused leaves no old page behind
+    return {.status = Negative(TMEMIF_EINVAL), .cost = args.nr_pages};
   }
-  Handle handle{.pool = pool, .object = ObjectOf(args.oid), .index = {args.index}};
   int32_t first = 0;
   uint64_t done = 0;
   for (uint32_t k = 0; k < args.nr_pages; ++k, ++handle.index.value) {
-    std::memcpy(page_.data(), SlotAt(args.slot + k), kPageSize);
+    CopyFromShared(page_.data(), SlotAt(args.slot + k), kPageSize);
     const int32_t status = StatusOf(store_.Put(*guest_, handle, PageView(page_), codec));
     if (k == 0) first = status;
     if (status == 1) done |= uint64_t{1} << k;
   }
-  return {.status = BatchStatus(done, first), .done = done, .pages = args.nr_pages};
+  return {.status = BatchStatus(done, first), .done = done, .cost = args.nr_pages};
 }
 
 Queue::Outcome Queue::GetPages(PageCodec& codec) {
@@ -219,7 +252,7 @@ Queue::Outcome Queue::GetPages(PageCodec& codec) {
     std::memcpy(SlotAt(args.slot + k), page_.data(), kPageSize);
     done |= uint64_t{1} << k;
   }
-  return {.status = BatchStatus(done, first), .done = done, .pages = args.nr_pages};
+  return {.status = BatchStatus(done, first), .done = done, .cost = args.nr_pages};
 }
 
 Queue::Outcome Queue::FlushPages() {
@@ -235,14 +268,14 @@ Queue::Outcome Queue::FlushPages() {
   }
   return {.status = frozen ? Negative(TMEMIF_EFROZEN) : static_cast<int32_t>(args.nr_pages),
           .done = done,
-          .pages = args.nr_pages};
+          .cost = args.nr_pages};
 }
 
 Queue::Outcome Queue::FlushObject() {
   const FlushStatus status = store_.FlushObject(*guest_, PoolId{request_->pool},
-                                                ObjectOf(request_->u.object.oid), kFlushesPerTurn);
-  // Most objects are small; only one that used its budget up is charged for all of it.
-  return {.finished = status != FlushStatus::kMore, .status = StatusOf(status)};
+                                                ObjectOf(request_->u.object.oid), kFlushStep);
+  return {
+      .finished = status != FlushStatus::kMore, .status = StatusOf(status), .cost = kFlushStepCost};
 }
 
 }  // namespace tmem

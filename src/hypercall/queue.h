@@ -54,11 +54,12 @@ class Queue {
   Queue(Store& store, std::shared_ptr<Guest> guest, Parts parts, OnViolation on_violation);
 
   // Executes requests until none is waiting or about `budget` pages were moved, then notifies the
-  // frontend if it asked for that. Frees and drops of large objects and pools go on in later turns.
+  // frontend if it asked for that. Flushes of large objects and pools go on in later turns.
   Turn Process(PageCodec& codec, PageCount budget);
 
-  // Asks the frontend to notify us of the next request. True if one came meanwhile: do not sleep.
-  bool Arm() { return ring_.Arm(); }
+  // Asks the frontend to notify us of the next request. True if one came meanwhile, or is not
+  // finished: do not sleep. A broken queue waits for nothing.
+  bool Arm();
 
   // Readable when the frontend notified.
   int event_fd() const { return parts_.channel->fd(); }
@@ -70,10 +71,10 @@ class Queue {
  private:
   // What became of a request in this turn.
   struct Outcome {
-    bool finished = true;  // otherwise: to be executed again with a new budget
+    bool finished = true;  // otherwise: to be executed again, to go on
     int32_t status = 0;
     uint64_t done = 0;
-    uint64_t pages = 0;  // moved, or flushed at most: what the turn's budget pays for
+    uint64_t cost = 0;  // in pages moved, at most: what the turn's budget pays for
   };
 
   // Takes the next request into request_, unless one is there already. False if there is none.
@@ -99,7 +100,12 @@ class Queue {
   bool broken_ = false;
   std::optional<tmemif_request> request_;  // in hand: checked, and not answered yet
   bool answered_waited_for_ = false;       // a response since the last push is not of a posted put
-  bool notify_ = false;                    // the frontend asked for a notification
+  // Objects that gets answered since the last push have read, as bits. Who goes on after us
+  // executes those gets again: before anything changes their pages, their responses must show.
+  uint64_t unshown_gets_ = 0;
+  // The frontend asked for a notification. At first, it may have asked a backend before us that
+  // died between its response and the notification.
+  bool notify_ = true;
   alignas(64) std::array<std::byte, kPageSize> page_;  // private copy of the page in hand
   std::atomic<uint64_t> requests_{0};
   std::atomic<uint64_t> notifications_{0};

@@ -142,10 +142,12 @@ MutablePageView FrontQueue::Slot(uint32_t slot) const {
 
 void FrontQueue::Produce(const tmemif_request& request) {
   if (free() == 0) std::abort();
-  const size_t entry = produced_ % entries();
-  std::memcpy(ring_bytes().data() + TMEMIF_REQUESTS_OFFSET + entry * sizeof(request), &request,
-              sizeof(request));
-  ++produced_;
+  Rewrite(produced_++, request);
+}
+
+void FrontQueue::Rewrite(uint32_t index, const tmemif_request& request) {
+  const size_t offset = TMEMIF_REQUESTS_OFFSET + index % entries() * sizeof(request);
+  std::memcpy(ring_bytes().data() + offset, &request, sizeof(request));
 }
 
 bool FrontQueue::Publish() {

@@ -68,6 +68,8 @@ class FrontQueue {
   uint32_t consumed() const { return consumed_; }
   // Writes the next request; the backend sees it after Publish. REQUIRES: free() > 0.
   void Produce(const tmemif_request& request);
+  // Writes over a request that was produced already.
+  void Rewrite(uint32_t index, const tmemif_request& request);
   // Shows the requests produced, and notifies if the backend asked for it. True if it did.
   bool Publish();
   // The next response; nullopt if none is there.
