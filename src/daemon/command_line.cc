@@ -55,7 +55,7 @@ void Declare(CLI::App& app, Words& words) {
   app.add_flag("--version", words.version, "Print the version and end");
   app.footer(
       "Exit status: 0 ended well, 1 failure, 2 wrong command line, 3 wrong configuration,\n"
-      "4 permission missing, 5 already running, 6 hypervisor not supported by this build.");
+      "4 permission missing, 5 already running, 6 hypervisor not supported by this build or host.");
 }
 
 Reply WrongUsage(std::string_view what) {

@@ -14,7 +14,7 @@ enum class ExitStatus : int {
   kConfiguration = 3,   // the configuration file is wrong or missing
   kPermission = 4,      // a file or socket may not be used
   kAlreadyRunning = 5,  // another tmemd holds the socket
-  kUnsupported = 6,     // this build cannot serve that hypervisor
+  kUnsupported = 6,     // this build, or this host, has not that hypervisor
 };
 
 // For what fails while the daemon starts.

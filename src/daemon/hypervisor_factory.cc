@@ -24,6 +24,7 @@ Result<std::unique_ptr<Hypervisor>> MakeHypervisor(const Config& config,
     Error error =
         std::move(xen).error().Within(is_xen ? "hypervisor = \"xen\"" : "this is a Xen dom0");
     if (is_xen && !IsXenDom0(capabilities_file)) {
+      error.code = ErrorCode::kUnsupported;
       error.message += " (" + capabilities_file + " does not name this a dom0)";
     }
     error.message +=

@@ -17,7 +17,7 @@ inline constexpr const char* kXenCapabilities = "/proc/xen/capabilities";
 bool IsXenDom0(const std::string& capabilities_file);
 
 // Connects to Xen if it was chosen, or if `auto` finds a dom0; listens for loopback guests
-// otherwise. kUnsupported for Xen in a build without its libraries.
+// otherwise. kUnsupported for Xen in a build without its libraries, or outside a dom0.
 Result<std::unique_ptr<Hypervisor>> MakeHypervisor(
     const Config& config, const std::string& capabilities_file = kXenCapabilities);
 
