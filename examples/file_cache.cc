@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+// The streaming state is a complete type only to those who ask for it.
+#define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
 #include <CLI/CLI.hpp>

@@ -21,8 +21,10 @@ import tempfile
 import time
 
 MIB = 1 << 20
-SQL_ROWS = 1_200_000
-CORPUS_BYTES = 160 * MIB
+PAGE = 4096
+SAMPLE_SECONDS = 3
+SQL_ROWS = 1_000_000
+CORPUS_BYTES = 96 * MIB
 TEXT_SUFFIXES = (".h", ".hpp", ".c", ".py", ".pm", ".pl", ".txt", ".html", ".md", ".json", ".xml")
 
 SQL = f"""
@@ -108,7 +110,7 @@ class Demo:
 
     def ask(self, *words):
         """The answer of tmemctl as JSON, or None if the daemon does not answer."""
-        run = subprocess.run([self.tool("tmemctl"), "--socket", self.control, *words, "--json"],
+        run = subprocess.run([self.tool("tmemctl"), "--socket", self.control, "--json", *words],
                              capture_output=True, text=True, check=False)
         return json.loads(run.stdout) if run.returncode == 0 else None
 
@@ -189,13 +191,13 @@ class Demo:
         stored = host["stored"].values()
         pages = sum(one["pages"] for one in stored)
         payload = sum(one["payload_bytes"] for one in stored)
-        if pages * 4096 > self.peak_served:
-            self.peak_served = pages * 4096
+        if pages * PAGE > self.peak_served:
+            self.peak_served = pages * PAGE
             self.peak_segments = segments
-            self.ratio = pages * 4096 / payload if payload else None
+            self.ratio = pages * PAGE / payload if payload else None
         counters = host["counters"]
         self.say(f"{counters['puts']:>9,} puts  {counters['gets_found']:>9,} gets found  "
-                 f"{human(pages * 4096):>10} served from {human(segments):>10}  "
+                 f"{human(pages * PAGE):>10} served from {human(segments):>10}  "
                  f"{host['guests']} guests")
 
     def summary(self, seconds):
@@ -219,8 +221,8 @@ class Demo:
         print("\neach guest")
         for name in ("sqlite", "sort"):
             run = json.loads((self.work / f"{name}.json").read_text())
-            print(f"  {name:<8}{human(run['touched_peak'] * 4096)} of heap in "
-                  f"{human(run['resident_peak'] * 4096)} resident: {run['faults']:,} faults, "
+            print(f"  {name:<8}{human(run['content_peak'] * PAGE)} of heap in "
+                  f"{human(run['resident_peak'] * PAGE)} resident: {run['faults']:,} faults, "
                   f"{run['puts']:,} puts, {run['puts_refused']:,} refused, "
                   f"{run['gets_found']:,} gets, {run['spilled']:,} spilled")
         files = json.loads((self.work / "files.json").read_text())
@@ -255,7 +257,7 @@ class Demo:
                     seconds[name] = time.monotonic() - begin
                     if kind == "tmem":
                         self.say(f"{name} is done")
-                if kind == "tmem" and time.monotonic() - sampled >= 2:
+                if kind == "tmem" and time.monotonic() - sampled >= SAMPLE_SECONDS:
                     sampled = time.monotonic()
                     self.sample()
                 time.sleep(0.1)
