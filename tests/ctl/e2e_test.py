@@ -1,0 +1,478 @@
+#!/usr/bin/env python3
+"""tmemd and tmemctl as programs: what they print, how they end, what they leave behind.
+
+The environment names the programs: TMEMD, TMEMCTL, TMEM_E2E_GUEST. Nothing here waits by sleeping:
+the daemon tells through sd_notify when it is ready, and all reads have a deadline that only a hang
+can reach.
+"""
+
+import json
+import os
+import pty
+import queue
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import unittest
+
+TMEMD = os.environ["TMEMD"]
+TMEMCTL = os.environ["TMEMCTL"]
+GUEST = os.environ["TMEM_E2E_GUEST"]
+DEADLINE = 120  # seconds; reached only by a hang
+NOBODY = 65534
+UUID = "00000000-0000-0001-0000-000000000002"
+
+
+class Daemon:
+    """A tmemd on sockets of its own."""
+
+    def __init__(self, folder, config="", arguments=(), environment=None):
+        self.folder = folder
+        self.control = os.path.join(folder, "control.sock")
+        self.loopback = os.path.join(folder, "loopback.sock")
+        self.config = os.path.join(folder, "tmemd.toml")
+        self.write_config(config)
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.settimeout(DEADLINE)
+        notify_path = os.path.join(folder, "notify.sock")
+        if os.path.exists(notify_path):
+            os.unlink(notify_path)
+        self.notify.bind(notify_path)
+        variables = dict(os.environ, NOTIFY_SOCKET=notify_path, **(environment or {}))
+        self.process = subprocess.Popen(
+            [TMEMD, "--config", self.config, "--hypervisor", "loopback",
+             "--control-socket", self.control, "--loopback-socket", self.loopback, *arguments],
+            stderr=subprocess.PIPE, text=True, env=variables)
+        self.lines = queue.Queue()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.put(line.rstrip("\n"))
+
+    def write_config(self, text):
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def wait_for_state(self, state):
+        """The notification that holds `state`; those before it are dropped."""
+        while True:
+            message = self.notify.recv(4096).decode()
+            if state in message.splitlines():
+                return message
+
+    def wait_for_line(self, text):
+        while True:
+            line = self.lines.get(timeout=DEADLINE)
+            if text in line:
+                return line
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for_state("RELOADING=1")
+        self.wait_for_state("READY=1")
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(DEADLINE)
+        self.reader.join(DEADLINE)
+        self.process.stderr.close()
+        self.notify.close()
+        return status
+
+
+class Guest:
+    """A loopback guest that does as it is told."""
+
+    def __init__(self, daemon, name):
+        self.process = subprocess.Popen([GUEST, daemon.loopback, name], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.greeting = self.process.stdout.readline().strip()
+
+    def tell(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        return self.process.wait(DEADLINE)
+
+
+def run(*words, **options):
+    return subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE, check=False,
+                          stdin=subprocess.DEVNULL, **options)
+
+
+class TestCase(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="tmem-e2e-")
+        os.chmod(self.folder, 0o755)
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def start(self, config="", arguments=(), environment=None):
+        daemon = Daemon(self.folder, config, arguments, environment)
+        self.addCleanup(self._end, daemon)
+        daemon.wait_for_state("READY=1")
+        return daemon
+
+    @staticmethod
+    def _end(daemon):
+        if daemon.process.returncode is None:
+            daemon.stop()
+
+    def guest(self, daemon, name):
+        guest = Guest(daemon, name)
+        self.addCleanup(lambda: guest.process.stdin.closed or guest.end())
+        self.assertRegex(guest.greeting, "^ready [0-9]+$")
+        return guest
+
+    def ctl(self, daemon, *words, status=0):
+        done = run(TMEMCTL, "--socket", daemon.control, *words)
+        self.assertEqual(done.returncode, status, done.stderr)
+        if status == 0:
+            self.assertEqual(done.stderr, "")
+            return done.stdout
+        self.assert_one_line(done.stderr, "tmemctl: ")
+        return done.stderr
+
+    def assert_one_line(self, text, start):
+        self.assertEqual(text.count("\n"), 1, text)
+        self.assertTrue(text.startswith(start), text)
+
+    def assert_tmemd_fails(self, words, status, pattern, **options):
+        done = run(TMEMD, *words, **options)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assert_one_line(done.stderr, "tmemd: ")
+        self.assertRegex(done.stderr, pattern)
+
+    def sockets(self, *more):
+        return ["--hypervisor", "loopback", "--control-socket", self.path("control.sock"),
+                "--loopback-socket", self.path("loopback.sock"), *more]
+
+
+class StartTest(TestCase):
+    def test_wrong_command_line(self):
+        self.assert_tmemd_fails(["--frobnicate"], 2, "--frobnicate.*see tmemd --help")
+        self.assert_tmemd_fails(["--workers", "many"], 2, "workers: .*whole number from 0 to 256")
+        self.assert_tmemd_fails(["--set", "wrokers=1"], 2, "no setting 'wrokers'")
+
+    def test_help_and_version_are_no_mistakes(self):
+        for word in ["--help", "--help-config", "--print-config", "--version"]:
+            done = run(TMEMD, word)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertTrue(done.stdout)
+
+    def test_wrong_configuration(self):
+        config = self.path("bad.toml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write("capacity = \"64M\"\n\nworkers = 900\n")
+        for more in [[], ["--check-config"]]:
+            self.assert_tmemd_fails(["--config", config, *more], 3,
+                                    f"{config}:3: workers: 900 is not allowed; write a whole number")
+        self.assert_tmemd_fails(["--config", self.path("none.toml")], 3,
+                                "none.toml: No such file or directory")
+
+    def test_printed_configuration_is_right(self):
+        config = self.path("good.toml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(run(TMEMD, "--print-config").stdout)
+        done = run(TMEMD, "--config", config, "--check-config")
+        self.assertEqual((done.returncode, done.stdout), (0, config + ": ok\n"))
+
+    def test_unsupported_hypervisor(self):
+        if os.path.exists("/proc/xen/capabilities"):
+            self.skipTest("Xen is here")
+        self.assert_tmemd_fails(["--config", "/dev/null", "--hypervisor", "xen"], 6,
+                                "hypervisor = \"xen\": .*--hypervisor loopback")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to become nobody")
+    def test_missing_permission(self):
+        closed = self.path("closed")
+        os.mkdir(closed, 0o700)
+        config = os.path.join(closed, "tmemd.toml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write("")
+        nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        self.assert_tmemd_fails(["--config", config], 4, "tmemd.toml: Permission denied", **nobody)
+        self.assert_tmemd_fails(
+            ["--config", "/dev/null", "--hypervisor", "loopback", "--loopback-socket",
+             os.path.join(closed, "l.sock")], 4, "loopback.socket: .*Permission denied", **nobody)
+
+    def test_a_second_daemon_is_refused_and_the_first_goes_on(self):
+        daemon = self.start()
+        same = ["--config", "/dev/null", "--hypervisor", "loopback"]
+        self.assert_tmemd_fails(
+            [*same, "--control-socket", daemon.control, "--loopback-socket", self.path("2.sock")],
+            5, "another tmemd holds " + daemon.control)
+        self.assert_tmemd_fails(
+            [*same, "--control-socket", self.path("2.sock"), "--loopback-socket", daemon.loopback],
+            5, daemon.loopback)
+        self.ctl(daemon, "list")
+
+    def test_a_killed_daemon_leaves_nothing_in_the_way(self):
+        daemon = self.start()
+        self.assertEqual(daemon.stop(signal.SIGKILL), -signal.SIGKILL)
+        self.ctl(self.start(), "list")
+
+
+class LifeTest(TestCase):
+    def test_stops_when_told_and_removes_its_sockets(self):
+        for number in [signal.SIGTERM, signal.SIGINT]:
+            daemon = self.start()
+            guest = self.guest(daemon, "db1")
+            daemon.process.send_signal(number)
+            daemon.wait_for_state("STOPPING=1")
+            self.assertEqual(daemon.stop(number), 0)
+            left = {name for name in os.listdir(self.folder) if "sock" in name}
+            self.assertEqual(left, {"notify.sock"})
+            guest.process.kill()
+            guest.end()
+
+    def test_reload_applies_what_can_change(self):
+        daemon = self.start("capacity = \"32M\"\n")
+        self.guest(daemon, "db1")
+        daemon.write_config("capacity = \"64M\"\nlimits.slots = 64\n[guest.\"db1\"]\nweight = 7\n")
+        daemon.reload()
+        daemon.wait_for_line("limits.slots: the change takes effect when tmemd is restarted")
+        self.assertIn("capacity 64.0 MiB", self.ctl(daemon, "top", "--once"))
+        self.assertEqual(json.loads(self.ctl(daemon, "show", "db1", "--json"))
+                         ["settings"]["weight"], 7)
+
+    def test_reload_of_a_bad_file_changes_nothing(self):
+        daemon = self.start("capacity = \"32M\"\n[guest-defaults]\nweight = 7\n")
+        self.guest(daemon, "db1")
+        daemon.write_config("capacity = \"64M\"\n[guest-defaults]\nweight = 0\n")
+        daemon.reload()
+        line = daemon.wait_for_line("the configuration stays as it was")
+        self.assertIn(f"{daemon.config}:3: guest-defaults: weight: 0 is not allowed", line)
+        self.assertIn("capacity 32.0 MiB", self.ctl(daemon, "top", "--once"))
+        self.assertEqual(json.loads(self.ctl(daemon, "show", "db1", "--json"))
+                         ["settings"]["weight"], 7)
+
+    def test_watchdog_is_fed(self):
+        daemon = self.start(environment={"WATCHDOG_USEC": "100000"})
+        for _ in range(3):
+            self.assertIn("STATUS=0 guests", daemon.wait_for_state("WATCHDOG=1"))
+
+    def test_lines_for_the_journal_carry_priorities(self):
+        reader, writer = os.pipe()
+        status = os.fstat(writer)
+        variables = dict(os.environ, JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}")
+        done = subprocess.run([TMEMD, "--config", self.path("none.toml")], stderr=writer,
+                              env=variables, timeout=DEADLINE, check=False)
+        os.close(writer)
+        with os.fdopen(reader) as lines:
+            self.assertRegex(lines.read(), "^<3>.*none.toml: No such file or directory\n$")
+        self.assertEqual(done.returncode, 3)
+
+
+class ControlTest(TestCase):
+    def test_shows_what_a_guest_does(self):
+        daemon = self.start()
+        guest = self.guest(daemon, "db1")
+        self.assertEqual(self.ctl(daemon, "list", "--names"), "db1\n")
+        pool = guest.tell("pool persistent")
+        cache = guest.tell("pool ephemeral")
+        self.assertEqual(guest.tell(f"put {pool} 100"), 100)
+        self.assertEqual(guest.tell(f"put {cache} 50"), 50)
+        self.assertEqual(guest.tell(f"get {pool} 100"), 100)
+        self.assertEqual(guest.tell(f"get {cache} 20"), 20)
+
+        self.assertRegex(self.ctl(daemon, "list"), r"db1 +connected +100 +30 +100 ")
+        number = guest.greeting.split()[1]
+        self.assertIn(f"guest {number} db1 (", self.ctl(daemon, "show", number))
+        shown = json.loads(self.ctl(daemon, "show", "db1", "--json"))
+        self.assertEqual(shown["counters"]["puts_stored"], 150)
+        self.assertEqual(shown["counters"]["gets_found"], 120)
+        self.assertEqual(shown["stored"]["persistent"]["pages"], 100)
+        self.assertEqual(shown["stored"]["persistent"]["compressed"], 100)
+        self.assertEqual(len(shown["pools"]), 2)
+
+        everything = json.loads(self.ctl(daemon, "stats", "--json"))
+        self.assertEqual(everything["host"]["guests"], 1)
+        self.assertEqual(everything["guests"], [shown])
+        self.assertRegex(self.ctl(daemon, "stats", "db1"), r"puts stored +150\n")
+        self.assertRegex(self.ctl(daemon, "stats"), r"(?s)^host\n.*\nguest ")
+        self.assertEqual(len(re.findall("^  pool [01], ", self.ctl(daemon, "stats", "--pools"),
+                                        re.MULTILINE)), 2)
+        self.assertRegex(self.ctl(daemon, "top", "--once"), r"db1 +connected +30 +100 ")
+        frames = self.ctl(daemon, "top", "--batch", "--count", "2", "--delay", "0.1")
+        self.assertEqual(frames.count("PUTS/S"), 2)
+
+        guest.end()
+        daemon.wait_for_line("gone")
+        self.assertEqual(self.ctl(daemon, "list", "--names"), "")
+
+    def test_changes_hold_at_once_and_after_a_reboot_of_the_guest(self):
+        daemon = self.start()
+        guest = self.guest(daemon, "db1")
+        pool = guest.tell("pool persistent")
+        self.assertRegex(self.ctl(daemon, "set", "db1", "weight=200", "cap=64M", "compress=off"),
+                         r"(?s)weight +200\n.*cap +64.0 MiB\n")
+        self.assertEqual(guest.tell(f"put {pool} 10"), 10)
+        stored = json.loads(self.ctl(daemon, "show", "db1", "--json"))["stored"]["persistent"]
+        self.assertEqual(stored["compressed"], 0)
+        self.ctl(daemon, "freeze", "db1")
+        self.assertEqual(guest.tell(f"put {pool} 10"), 0)
+        self.ctl(daemon, "thaw", "--all")
+        self.assertEqual(guest.tell(f"put {pool} 10"), 10)
+        self.ctl(daemon, "auth", "db1", UUID, "allow")
+
+        guest.end()
+        daemon.wait_for_line("gone")
+        self.guest(daemon, "db1")
+        settings = json.loads(self.ctl(daemon, "show", "db1", "--json"))["settings"]
+        self.assertEqual((settings["weight"], settings["cap"], settings["shared-auth"]),
+                         (200, 64 << 20, [UUID]))
+
+    def test_flush_drops_ephemeral_pages_only(self):
+        daemon = self.start()
+        guest = self.guest(daemon, "db1")
+        pool, cache = guest.tell("pool persistent"), guest.tell("pool ephemeral")
+        guest.tell(f"put {pool} 10")
+        guest.tell(f"put {cache} 10")
+        self.assertRegex(self.ctl(daemon, "flush", "db1"), "^[0-9.]+ .*given back\n$")
+        self.assertEqual(guest.tell(f"get {pool} 10"), 10)
+        self.assertEqual(guest.tell(f"get {cache} 10"), 0)
+
+    def test_host_settings(self):
+        daemon = self.start("capacity = \"32M\"\n")
+        self.assertEqual(self.ctl(daemon, "set", "capacity=64M", "log-level=debug"),
+                         "capacity 64.0 MiB\n")
+        self.assertIn("max-capacity, 128M", self.ctl(daemon, "set", "capacity=1G", status=1))
+        self.assertEqual(json.loads(self.ctl(daemon, "stats", "--json"))["host"]["log_level"],
+                         "debug")
+
+    def test_mistakes_are_told_in_one_line(self):
+        daemon = self.start()
+        self.guest(daemon, "db1")
+        self.assertIn("no guest 'nobody'", self.ctl(daemon, "show", "nobody", status=1))
+        self.assertIn("weight: \"0\" is not allowed; write a whole number from 1",
+                      self.ctl(daemon, "set", "db1", "weight=0", status=1))
+        self.assertIn("no setting 'size'", self.ctl(daemon, "set", "db1", "size=1", status=1))
+        self.assertIn("is not a uuid", self.ctl(daemon, "auth", "db1", "x", "allow", status=1))
+        self.assertIn("--help", self.ctl(daemon, "set", "db1", status=2))
+        self.assertIn("--help", self.ctl(daemon, "frobnicate", status=2))
+        self.assertIn("--once", self.ctl(daemon, "top", status=1))
+
+    def test_no_daemon(self):
+        done = run(TMEMCTL, "--socket", self.path("none.sock"), "list")
+        self.assertEqual(done.returncode, 3)
+        self.assert_one_line(done.stderr, "tmemctl: no tmemd answers: ")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to become nobody")
+    def test_missing_permission(self):
+        daemon = self.start()
+        done = run(TMEMCTL, "--socket", daemon.control, "list", user=NOBODY, group=NOBODY,
+                   extra_groups=[])
+        self.assertEqual(done.returncode, 4)
+        self.assert_one_line(done.stderr, "tmemctl: ")
+        self.assertIn("as root", done.stderr)
+
+    def test_output_that_cannot_be_written_is_a_failure(self):
+        daemon = self.start()
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([TMEMCTL, "--socket", daemon.control, "stats"], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=DEADLINE, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assert_one_line(done.stderr, "tmemctl: standard output: ")
+
+    def test_works_while_the_daemon_is_under_load(self):
+        daemon = self.start(arguments=["--workers", "1"])
+        guests = [self.guest(daemon, f"load{i}") for i in range(2)]
+        stop = threading.Event()
+
+        def load(guest):
+            pool = guest.tell("pool persistent")
+            while not stop.is_set():
+                guest.tell(f"put {pool} 500")
+
+        threads = [threading.Thread(target=load, args=(guest,)) for guest in guests]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(10):
+                self.assertEqual(self.ctl(daemon, "list", "--names").split(), ["load0", "load1"])
+                self.ctl(daemon, "set", "load0", "weight=50")
+                self.ctl(daemon, "freeze", "load1")
+                self.ctl(daemon, "thaw", "load1")
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(DEADLINE)
+
+    def test_idle_and_deaf_clients_hold_up_nobody(self):
+        daemon = self.start()
+        clients = []
+        for i in range(100):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(daemon.control)
+            clients.append(client)
+            if i % 3 == 0:
+                client.send(b"{\"version\":1,")
+            if i % 3 == 1:
+                client.send(b"{\"version\":1,\"verb\":\"stats\"}\n" * 20)
+        self.ctl(daemon, "list")
+        for client in clients:
+            client.close()
+
+
+class TopScreenTest(TestCase):
+    """`tmemctl top` on a terminal."""
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = self.start()
+        self.guest(self.daemon, "db1")
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "xterm"
+            os.execv(TMEMCTL, [TMEMCTL, "--socket", self.daemon.control, "top", "--delay", "0.1"])
+        self.addCleanup(os.close, self.terminal)
+
+    def wait_for(self, text):
+        seen = b""
+        while text.encode() not in seen:
+            ready, _, _ = select.select([self.terminal], [], [], DEADLINE)
+            self.assertTrue(ready, f"no '{text}' in {seen!r}")
+            seen += os.read(self.terminal, 4096)
+
+    def ended(self):
+        while True:  # drain, so that it can write its last
+            try:
+                if not os.read(self.terminal, 4096):
+                    break
+            except OSError:
+                break
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def test_q_quits(self):
+        self.wait_for("db1")
+        os.write(self.terminal, b"nr")
+        os.write(self.terminal, b"q")
+        self.assertEqual(self.ended(), 0)
+
+    def test_a_daemon_that_goes_away_is_told_and_found_again(self):
+        self.wait_for("db1")
+        self.daemon.stop()
+        self.wait_for("no tmemd answers")
+        self.start()
+        self.wait_for("sort: ")
+        os.write(self.terminal, b"q")
+        self.assertEqual(self.ended(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
