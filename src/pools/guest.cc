@@ -62,14 +62,6 @@ std::optional<Guest::Pool> Guest::FindClosed(PoolId pool) const {
   return FindInState(pool, kClosed);
 }
 
-std::vector<PoolId> Guest::Pools() const {
-  std::vector<PoolId> ids;
-  for (uint32_t i = 0; i < kMaxPoolsPerGuest; ++i) {
-    if (Find(PoolId{i})) ids.push_back(PoolId{i});
-  }
-  return ids;
-}
-
 std::optional<PoolId> Guest::Open(PageClass page_class, std::optional<SharedPools::Place> shared) {
   MutexLock lock(mutex_);
   if (closed_for_good_) return std::nullopt;

@@ -57,8 +57,6 @@ class Guest {
   // Held through each DestroyPool, so that a pool ends only once: two calls at the same time could
   // release an id twice, or drain the pool that took it over.
   Mutex& ending() { return ending_; }
-  // Ids of the pools that live.
-  std::vector<PoolId> Pools() const;
 
   // Takes a free id; nullopt if there is none, or the guest is closed.
   std::optional<PoolId> Open(PageClass page_class, std::optional<SharedPools::Place> shared);

@@ -127,6 +127,8 @@ void Store::Impl::RemoveGuest(GuestId id) {
     guests_.erase(at);
   }
   guest->CloseForGood();
+  // Others' handles may keep the guest for a while, but not its reserve.
+  memory_.Change(guest->keyspace().stake(), GuestSettings::kMinWeight, 0);
   for (uint32_t pool = 0; pool < kMaxPoolsPerGuest; ++pool) {
     DestroyPool(*guest, PoolId{pool}, kNoBudget);
   }
@@ -258,8 +260,10 @@ GuestStats Store::Impl::StatsOf(Guest& guest) {
   stats.charged = guest.ledger().charged();
   const auto held = memory_.HeldBy(guest.keyspace().stake());
   for (int i = 0; i < kPageClasses; ++i) stats.segments[i] = BytesOf(held[static_cast<size_t>(i)]);
-  for (const PoolId id : guest.Pools()) {
-    const Ground ground = GroundOf(guest, id);
+  for (uint32_t i = 0; i < kMaxPoolsPerGuest; ++i) {
+    const PoolId id{i};
+    const auto living = guest.Find(id);
+    const Ground ground = GroundOf(guest, id, living ? living : guest.FindClosed(id));
     if (!ground) continue;
     PoolStats pool;
     pool.id = id;
@@ -275,7 +279,8 @@ GuestStats Store::Impl::StatsOf(Guest& guest) {
       stats.counters += pool.counters;
       stats.stored[IndexOf(pool.page_class)] += pool.stored;
     }
-    stats.pools.push_back(pool);
+    // One that is being destroyed still counts, but is not seen.
+    if (living) stats.pools.push_back(pool);
   }
   return stats;
 }

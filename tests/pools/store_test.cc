@@ -120,8 +120,10 @@ TEST_F(StoreTest, DestroyingAPoolFlushesItAll) {
   Put(guest, other, 1, 1, 7);
 
   EXPECT_EQ(store_->DestroyPool(*guest, doomed, PageCount(100)), FlushStatus::kMore);
-  EXPECT_EQ(store_->Stats().stored[1].pages, 1) << "the pool is not seen any more";
-  EXPECT_EQ(guest->ledger().charged(), kRawCharge * 401) << "its pages still count";
+  EXPECT_EQ(StatsOf(1).pools.size(), 1) << "the pool is not seen any more";
+  EXPECT_EQ(StatsOf(1).stored[1].pages, 401) << "what is left of it still counts";
+  EXPECT_EQ(StatsOf(1).counters.puts, 501);
+  EXPECT_EQ(guest->ledger().charged(), kRawCharge * 401);
   EXPECT_EQ(Put(guest, doomed, 1, 1), PutStatus::kNoPool);
   EXPECT_EQ(Get(guest, doomed, 1, 1), GetStatus::kNoPool);
   EXPECT_EQ(Flush(guest, doomed, 1, 1), FlushStatus::kNoPool);
@@ -357,6 +359,16 @@ TEST_F(SmallStoreTest, AReserveIsKeptForItsGuest) {
   const auto greedy = AddGuest(2);
   EXPECT_EQ(Fill(greedy, NewPool(greedy, kPersistent), 1, 10'000), RawPages(kSegments - 4));
   EXPECT_EQ(Fill(owner, NewPool(owner, kPersistent), 1, 10'000), RawPages(4));
+}
+
+// Its reserve stayed promised for as long as anybody had a handle of the guest.
+TEST_F(SmallStoreTest, ARemovedGuestKeepsNoReserve) {
+  auto settings = RawSettings();
+  settings.reserve = Segments(4);
+  const auto gone = AddGuest(1, settings);
+  store_->RemoveGuest(GuestId{1});
+  const auto guest = AddGuest(2);
+  EXPECT_EQ(Fill(guest, NewPool(guest, kPersistent), 1, 10'000), RawPages(kSegments));
 }
 
 TEST_F(SmallStoreTest, EphemeralMemoryIsDividedByWeight) {
