@@ -95,6 +95,32 @@ static inline int tmem_compat_rw_page(struct block_device *bdev, sector_t sector
 }
 #endif
 
+/* Opening and closing a disk, told with less and less. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define TMEM_COMPAT_OPEN(name) \
+	static int name##_compat(struct block_device *bdev, fmode_t mode) \
+	{ \
+		return name(); \
+	}
+#define TMEM_COMPAT_RELEASE(name) \
+	static void name##_compat(struct gendisk *disk, fmode_t mode) \
+	{ \
+		name(); \
+	}
+#else
+#define TMEM_COMPAT_OPEN(name) \
+	static int name##_compat(struct gendisk *disk, blk_mode_t mode) \
+	{ \
+		return name(); \
+	}
+#define TMEM_COMPAT_RELEASE(name) \
+	static void name##_compat(struct gendisk *disk) \
+	{ \
+		name(); \
+	}
+#endif
+#define TMEM_COMPAT_OPEN_OP(name) name##_compat
+
 /* Since 6.5 a feature of the queue says it, and writes are then waited for one by one. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
 #define TMEM_COMPAT_WRITES_WAITED_FOR 1

@@ -14,11 +14,14 @@
 #include "compat.h"
 #include "preswap.h"
 
+#define STOP_TIMEOUT (5 * HZ)
+
 static struct {
-	struct mutex mutex; /* start and exit against each other */
+	struct mutex mutex; /* start and stop against each other */
 	const struct preswap_mode *mode;
 	bool have_pool;
 	bool started;
+	bool stopped; /* preswap_stopped() is due */
 	struct tmem_pool pool;
 } preswap = {
 	.mutex = __MUTEX_INITIALIZER(preswap.mutex),
@@ -169,7 +172,8 @@ void preswap_start(struct tmem *tmem)
 	if (!preswap.mode)
 		return;
 	mutex_lock(&preswap.mutex);
-	err = see_to_pool(tmem);
+	/* The device may have gone meanwhile, and we with it. */
+	err = READ_ONCE(tmem->state) == TMEM_UP ? see_to_pool(tmem) : -ENOTCONN;
 	if (!err)
 		err = preswap.mode->start(tmem);
 	if (err && err != -ENOTCONN)
@@ -209,21 +213,44 @@ int preswap_init(struct tmem *tmem)
 	return err;
 }
 
+/* Not for ever: who starts may be waiting for a host that is silent. */
+static bool lock_patiently(void)
+{
+	unsigned long until = jiffies + STOP_TIMEOUT;
+
+	while (!mutex_trylock(&preswap.mutex)) {
+		if (time_after(jiffies, until))
+			return false;
+		schedule_timeout_uninterruptible(HZ / 50 + 1);
+	}
+	return true;
+}
+
 void preswap_stop(struct tmem *tmem)
 {
-	if (!preswap.mode)
+	if (!preswap.mode || !lock_patiently())
 		return;
-	mutex_lock(&preswap.mutex);
-	preswap.mode->stop(tmem);
-	if (preswap.have_pool)
+	if (preswap.started && preswap.mode->stop(tmem)) {
 		tmem_destroy_pool(tmem, preswap.pool.id);
-	preswap.have_pool = false;
+		preswap.have_pool = false;
+		preswap.started = false;
+		preswap.stopped = true;
+	}
 	mutex_unlock(&preswap.mutex);
 }
 
-void preswap_release(void)
+void preswap_stopped(void)
+{
+	mutex_lock(&preswap.mutex);
+	if (preswap.stopped)
+		preswap.mode->stopped();
+	preswap.stopped = false;
+	mutex_unlock(&preswap.mutex);
+}
+
+void preswap_exit(void)
 {
 	if (preswap.mode)
-		preswap.mode->release();
+		preswap.mode->exit();
 	preswap.mode = NULL;
 }

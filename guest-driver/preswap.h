@@ -53,10 +53,14 @@ struct preswap_area {
 int preswap_init(struct tmem *tmem);
 /* The connection is up, or the host lost the pool: sees to the pool and to what needs it. */
 void preswap_start(struct tmem *tmem);
-/* Nobody swaps to us any more; gives the pool back. The connection still is there, if any was. */
+/*
+ * The device goes, while its connection is still there: gives the pool back, if nobody swaps to
+ * it. Waits for a few seconds at most.
+ */
 void preswap_stop(struct tmem *tmem);
-/* The last: the connection is gone. */
-void preswap_release(void);
+/* The connection is gone. After a stop, forgets what was in the pool. */
+void preswap_stopped(void);
+void preswap_exit(void);
 
 /* The host answered that it does not know the pool. From any context. */
 void preswap_pool_lost(struct tmem *tmem);
@@ -105,15 +109,18 @@ struct block_device *preswap_backing_bdev(void);
 /* ---- preswap_frontswap.c, preswap_blkdev.c ---- */
 
 /*
- * init: the module loads. start: the pool is there; called again after each reconnection.
- * stop: see to it that nobody calls in any more. release: the connection is gone.
+ * init and exit: the module comes and goes.
+ * start: the pool is there; called again after each reconnection.
+ * stop: see to it that nobody calls in until the next start; false if somebody uses us.
+ * stopped: after a stop, when the connection is gone: all pages are forgotten.
  */
 struct preswap_mode {
 	const char *name;
 	int (*init)(struct tmem *tmem);
 	int (*start)(struct tmem *tmem);
-	void (*stop)(struct tmem *tmem);
-	void (*release)(void);
+	bool (*stop)(struct tmem *tmem);
+	void (*stopped)(void);
+	void (*exit)(void);
 };
 
 extern const struct preswap_mode preswap_frontswap;

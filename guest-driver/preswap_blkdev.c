@@ -31,7 +31,7 @@
 
 static struct {
 	struct tmem *tmem;
-	struct gendisk *disk; /* NULL until the first connection */
+	struct gendisk *disk; /* from the first connection on, until nobody needs it */
 	int major;
 	u64 pages;
 	struct preswap_area area;
@@ -39,11 +39,16 @@ static struct {
 	/* With a rescuer: parts that wait behind us for the backing disk must not be our last. */
 	struct bio_set splits;
 
+	struct mutex mutex; /* of the two below */
+	unsigned int openers;
+	bool going; /* may not be opened any more */
+
 	/* Writes that the host did not take, for the worker. */
 	spinlock_t lock;
 	struct list_head refused;
 	struct work_struct refusals;
 } blkdev = {
+	.mutex = __MUTEX_INITIALIZER(blkdev.mutex),
 	.lock = __SPIN_LOCK_UNLOCKED(blkdev.lock),
 	.refused = LIST_HEAD_INIT(blkdev.refused),
 };
@@ -402,8 +407,33 @@ static void blkdev_slot_freed(struct block_device *bdev, unsigned long slot)
 	tmem_count(blkdev.tmem, invalidates, 1);
 }
 
+static int blkdev_open(void)
+{
+	int err = 0;
+
+	mutex_lock(&blkdev.mutex);
+	if (blkdev.going)
+		err = -ENXIO;
+	else
+		blkdev.openers++;
+	mutex_unlock(&blkdev.mutex);
+	return err;
+}
+
+static void blkdev_release(void)
+{
+	mutex_lock(&blkdev.mutex);
+	blkdev.openers--;
+	mutex_unlock(&blkdev.mutex);
+}
+
+TMEM_COMPAT_OPEN(blkdev_open)
+TMEM_COMPAT_RELEASE(blkdev_release)
+
 static const struct block_device_operations blkdev_ops = {
 	.owner = THIS_MODULE,
+	.open = TMEM_COMPAT_OPEN_OP(blkdev_open),
+	.release = TMEM_COMPAT_OPEN_OP(blkdev_release),
 	.submit_bio = TMEM_COMPAT_SUBMIT_BIO_OP(blkdev_submit),
 	.swap_slot_free_notify = blkdev_slot_freed,
 #ifdef TMEM_COMPAT_RW_PAGE
@@ -485,7 +515,7 @@ static int add_chunks(void)
 	return 0;
 }
 
-static void blkdev_mode_release(void)
+static void blkdev_mode_exit(void)
 {
 	cancel_work_sync(&blkdev.refusals);
 	preswap_area_free(&blkdev.area);
@@ -518,28 +548,41 @@ static int blkdev_mode_init(struct tmem *tmem)
 		err = -ENOMEM;
 	else
 		err = bioset_init(&blkdev.splits, BIO_POOL_SIZE, 0, BIOSET_NEED_RESCUER);
-	if (!err)
-		err = add_chunks();
 	if (err)
-		blkdev_mode_release();
+		blkdev_mode_exit();
 	return err;
 }
 
 static int blkdev_mode_start(struct tmem *tmem)
 {
-	int err = blkdev.disk ? 0 : add_disk_for_swap();
+	int err = 0;
 
+	if (!blkdev.disk) {
+		blkdev.going = false;
+		err = add_chunks();
+		if (!err)
+			err = add_disk_for_swap();
+	}
 	preswap_area_kick(&blkdev.area);
 	return err;
 }
 
-static void blkdev_mode_stop(struct tmem *tmem)
+static bool blkdev_mode_stop(struct tmem *tmem)
 {
-	if (!blkdev.disk)
-		return;
+	mutex_lock(&blkdev.mutex);
+	blkdev.going = !blkdev.openers;
+	mutex_unlock(&blkdev.mutex);
+	if (!blkdev.going)
+		return false;
 	del_gendisk(blkdev.disk);
 	tmem_compat_put_disk(blkdev.disk);
 	blkdev.disk = NULL;
+	return true;
+}
+
+static void blkdev_mode_stopped(void)
+{
+	preswap_area_free(&blkdev.area);
 }
 
 const struct preswap_mode preswap_blkdev = {
@@ -547,5 +590,6 @@ const struct preswap_mode preswap_blkdev = {
 	.init = blkdev_mode_init,
 	.start = blkdev_mode_start,
 	.stop = blkdev_mode_stop,
-	.release = blkdev_mode_release,
+	.stopped = blkdev_mode_stopped,
+	.exit = blkdev_mode_exit,
 };

@@ -130,12 +130,13 @@ static int frontswap_mode_start(struct tmem *t)
 	return 0;
 }
 
-/* A module that registered never gets here. */
-static void frontswap_mode_stop(struct tmem *t)
+/* Frontswap goes on to call us, device or not. */
+static bool frontswap_mode_stop(struct tmem *t)
 {
+	return false;
 }
 
-static void frontswap_mode_release(void)
+static void frontswap_mode_nothing(void)
 {
 }
 
@@ -144,7 +145,8 @@ const struct preswap_mode preswap_frontswap = {
 	.init = frontswap_mode_init,
 	.start = frontswap_mode_start,
 	.stop = frontswap_mode_stop,
-	.release = frontswap_mode_release,
+	.stopped = frontswap_mode_nothing,
+	.exit = frontswap_mode_nothing,
 };
 
 #endif /* TMEM_HAVE_FRONTSWAP */

@@ -24,7 +24,7 @@
 #include <xen/xen.h>
 
 #include "compat.h"
-#include "tmem_queue.h"
+#include "preswap.h"
 
 enum tmem_stage { IDLE, OFFERED, LIVE, LEAVING };
 
@@ -434,14 +434,17 @@ static void tmem_front_remove(struct xenbus_device *xdev)
 	struct tmem *tmem = dev_get_drvdata(&xdev->dev);
 
 	mutex_lock(&tmem->mutex);
+	/* Whoever waits for the host waits in vain, unless it makes a device for us again. */
+	set_state(tmem, TMEM_DEAD);
+	if (tmem->stage == LIVE)
+		preswap_stop(tmem);
 	if (tmem->stage != IDLE) {
 		leave(tmem);
 		wait_until_closed(xdev);
 	}
 	withdraw(tmem);
+	preswap_stopped();
 	tmem->stage = IDLE;
-	/* Whoever waits for the host waits in vain, unless it makes a device for us again. */
-	set_state(tmem, TMEM_DEAD);
 	tmem->xdev = NULL;
 	mutex_unlock(&tmem->mutex);
 }

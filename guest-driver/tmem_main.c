@@ -3,8 +3,8 @@
  * Loads and unloads the module: parameters, the one struct tmem, and the order in which its parts
  * come and go.
  *
- * Preswap is there before the connection, and its disk goes before it; what the worker of a
- * swap area still waits for fails when the connection goes, so that the area goes last.
+ * Xenbus holds a reference to the module as long as it is bound to a device: to unload it, unbind
+ * it first (tmem-guest-setup does).
  */
 #include <linux/module.h>
 #include <xen/xen.h>
@@ -103,7 +103,7 @@ static int __init tmem_init(void)
 	return 0;
 
 no_front:
-	preswap_release();
+	preswap_exit();
 no_preswap:
 	free_workqueues();
 	return err;
@@ -112,11 +112,9 @@ no_preswap:
 static void __exit tmem_exit(void)
 {
 	tmem_stats_exit();
-	cancel_work_sync(&tmem.start);
-	preswap_stop(&tmem);
 	tmem_front_unregister();
 	cancel_work_sync(&tmem.start);
-	preswap_release();
+	preswap_exit();
 	free_workqueues();
 }
 
