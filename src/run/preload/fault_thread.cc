@@ -158,7 +158,7 @@ void Tell(Start& start, Result<FaultThreadInfo> result) {
 }
 
 void* Main(void* argument) {
-  thread_role = ThreadRole::kInternal;
+  thread_role = ThreadRole::kService;
   Start& start = *static_cast<Start*>(argument);
   ::prctl(PR_SET_NAME, "tmemrun");
   const int keep = start.options.guardian ? start.options.guardian->fd() : -1;

@@ -45,8 +45,6 @@ void* tj_malloc(size_t size) noexcept;
 void* tj_calloc(size_t count, size_t size) noexcept;
 void* tj_realloc(void* pointer, size_t size) noexcept;
 void tj_free(void* pointer) noexcept;
-int tj_posix_memalign(void** pointer, size_t alignment, size_t size) noexcept;
-void* tj_aligned_alloc(size_t alignment, size_t size) noexcept;
 void* tj_memalign(size_t alignment, size_t size) noexcept;
 size_t tj_malloc_usable_size(const void* pointer) noexcept;
 int tj_mallctl(const char* name, void* old_value, size_t* old_size, void* new_value,

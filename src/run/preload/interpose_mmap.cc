@@ -28,7 +28,7 @@ constexpr int kHarmlessFlags = kRequiredFlags | MAP_NORESERVE | MAP_POPULATE | M
 
 // The runtime, for a program's thread; null: leave the call to the kernel.
 Runtime* RuntimeForProgram() {
-  return thread_role == ThreadRole::kInternal ? nullptr : Runtime::Get();
+  return thread_role >= ThreadRole::kInternal ? nullptr : Runtime::Get();
 }
 
 Runtime* RuntimeFor(const void* address) {

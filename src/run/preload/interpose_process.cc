@@ -1,10 +1,13 @@
-// The beginning and end of a process, and fork(): where tmemrun has something to do.
+// The beginning and end of processes and threads: where tmemrun has something to do.
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <pthread.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -24,8 +27,36 @@ using tmem::run::kSettingsVariable;
 using tmem::run::Runtime;
 using tmem::run::Settings;
 
+// The function after ours. Looked up at its first call, which may come before our constructor.
+template <class Function>
+Function Next(std::atomic<Function>& cache, const char* name) {
+  Function function = cache.load(std::memory_order_relaxed);
+  if (function == nullptr) {
+    const InternalScope scope;
+    function = reinterpret_cast<Function>(::dlsym(RTLD_NEXT, name));
+    cache.store(function, std::memory_order_relaxed);
+  }
+  return function;
+}
+
 using ForkFunction = pid_t (*)();
-ForkFunction next_fork = nullptr;  // constant after the constructor
+std::atomic<ForkFunction> next_fork{nullptr};
+
+using ThreadMain = void* (*)(void*);
+using CreateFunction = int (*)(pthread_t*, const pthread_attr_t*, ThreadMain, void*);
+std::atomic<CreateFunction> next_create{nullptr};
+
+// What a thread of ours, started by another one, runs: the client library has one.
+struct ServiceThread {
+  ThreadMain main;
+  void* argument;
+};
+
+void* RunServiceThread(void* argument) {
+  tmem::run::thread_role = tmem::run::ThreadRole::kService;
+  const std::unique_ptr<ServiceThread> thread(static_cast<ServiceThread*>(argument));
+  return thread->main(thread->argument);
+}
 
 void Print(const std::string& text) {
   static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
@@ -74,7 +105,6 @@ Result<void> Begin(const char* text) {
 
 __attribute__((constructor)) void Enter() {
   const InternalScope scope;
-  next_fork = reinterpret_cast<ForkFunction>(::dlsym(RTLD_NEXT, "fork"));
   const char* const text = ::getenv(kSettingsVariable);
   if (text == nullptr) return;
   if (const auto begun = Begin(text); !begun) {
@@ -109,7 +139,19 @@ pid_t fork() noexcept {
     errno = ENOMEM;
     return -1;
   }
-  return next_fork();
+  return Next(next_fork, "fork")();
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, ThreadMain main,
+                   void* argument) noexcept {
+  const CreateFunction create = Next(next_create, "pthread_create");
+  if (tmem::run::thread_role != tmem::run::ThreadRole::kService) {
+    return create(thread, attributes, main, argument);
+  }
+  auto service = std::make_unique<ServiceThread>(main, argument);
+  const int error = create(thread, attributes, RunServiceThread, service.get());
+  if (error == 0) static_cast<void>(service.release());
+  return error;
 }
 
 }  // extern "C"
