@@ -21,9 +21,6 @@ constexpr milliseconds kFirstConnectPause{20};
 constexpr milliseconds kShortestReconnectPause{10};
 constexpr milliseconds kLongestReconnectPause{500};
 
-// How long the end waits for answers that a silent daemon may never give.
-constexpr std::chrono::seconds kDrainTime{5};
-
 // The milliseconds to `deadline` as poll() wants them.
 int PollTimeout(TimePoint now, TimePoint deadline) {
   if (deadline == TimePoint::max()) return -1;
@@ -77,7 +74,7 @@ Client::Client(const Config& config, SharedArea area, loopback::Bell keeper_bell
 
 Client::~Client() {
   if (!keeper_.joinable()) return;
-  const TimePoint deadline = clock_.Now() + kDrainTime;
+  const TimePoint deadline = clock_.Now() + config_.drain_time;
   while (!dead() && clock_.Now() < deadline) {
     const uint64_t seen = Completions();
     CollectAll();
@@ -163,11 +160,15 @@ bool Client::Pause(Duration time) const {
 }
 
 void Client::Kill() {
+  dead_.store(true, std::memory_order_release);
   for (const auto& queue : queues_) queue->Kill();
   CompletionsChanged();
 }
 
-void Client::DaemonBrokeProtocol() { keeper_bell_.Ring(); }
+void Client::DaemonBrokeProtocol() {
+  dead_.store(true, std::memory_order_release);
+  keeper_bell_.Ring();
+}
 
 // ---- operations ----
 
@@ -180,10 +181,12 @@ Queue& Client::QueueOf(uint32_t pool, const tmem_oid& oid) {
 }
 
 int Client::Execute(Operation& operation) {
+  if (dead()) return -ENOTCONN;
   return QueueOf(operation.pool, operation.oid).Execute(operation);
 }
 
 int Client::Submit(std::unique_ptr<Operation> operation) {
+  if (dead()) return -ENOTCONN;
   Queue& queue = QueueOf(operation->pool, operation->oid);
   unfinished_.fetch_add(1, std::memory_order_relaxed);
   if (queue.Submit(std::move(operation))) return 0;
@@ -192,10 +195,11 @@ int Client::Submit(std::unique_ptr<Operation> operation) {
 }
 
 int Client::Post(uint32_t pool, const tmem_oid& oid, uint32_t index, const std::byte* page) {
+  if (dead()) return -ENOTCONN;
   Queue& queue = QueueOf(pool, oid);
   if (pool < TMEMIF_MAX_POOLS && (persistent_pools_.load(std::memory_order_relaxed) >> pool & 1)) {
     queue.CountRefusedPut();
-    return dead() ? -ENOTCONN : 0;
+    return 0;
   }
   return queue.Post(pool, oid, index, page) ? 0 : -ENOTCONN;
 }
@@ -206,7 +210,7 @@ int Client::NewPool(const tmem_uuid& uuid, uint32_t flags) {
   operation.new_pool.uuid[0] = uuid.word[0];
   operation.new_pool.uuid[1] = uuid.word[1];
   operation.new_pool.flags = flags | TMEMIF_SPEC_VERSION << TMEMIF_POOL_VERSION_SHIFT;
-  const int pool = queues_.front()->Execute(operation);
+  const int pool = Execute(operation);
   if (pool < 0) return pool;
   const uint32_t bit = 1u << pool;
   if ((flags & TMEMIF_POOL_PERSIST) != 0) {
@@ -222,7 +226,7 @@ int Client::DestroyPool(uint32_t pool) {
   Operation operation;
   operation.code = TMEMIF_OP_DESTROY_POOL;
   operation.pool = pool;
-  return queues_.front()->Execute(operation);
+  return Execute(operation);
 }
 
 // ---- waiting across queues ----

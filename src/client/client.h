@@ -38,6 +38,7 @@ class Client final : public Queue::Listener {
     Shape wanted;
     Duration spin{};          // as Queue::Config
     Duration connect_time{};  // how long to wait for the first connection
+    Duration drain_time{};    // how long the end waits for answers that may never come
   };
 
   // kUnavailable, kNotFound, kDenied, kExists, kInvalid, ...: the message says what to do.
@@ -73,7 +74,7 @@ class Client final : public Queue::Listener {
   Result<void> ConnectFirst(TimePoint deadline);
   Result<void> MakeQueues();
   Queue& QueueOf(uint32_t pool, const tmem_oid& oid);
-  bool dead() const { return queues_.front()->dead(); }
+  bool dead() const { return dead_.load(std::memory_order_acquire); }
 
   // ---- the keeper ----
   void StartKeeper();
@@ -104,6 +105,8 @@ class Client final : public Queue::Listener {
   const loopback::Bell poll_bell_;    // makes the thread in SleepOnQueues look again
   Frontend frontend_;
   std::vector<std::unique_ptr<Queue>> queues_;  // constant once connected
+  // Set as soon as a call may have returned -ENOTCONN; the keeper then kills all queues.
+  std::atomic<bool> dead_{false};
   std::atomic<uint16_t> domid_{0};
   std::atomic<uint64_t> reconnects_{0};
   // Bit p: pool p is persistent, and takes no posted puts.

@@ -183,7 +183,7 @@ void Queue::Reap() {
     const Pending pending = pending_[at % ring_.entries()];
     if (taken == FrontRing::Taken::kOverrun || response.id != static_cast<uint16_t>(at) ||
         !IsPlausible(pending.code, pending.count, response)) {
-      Die();
+      Die(at);
       listener_.DaemonBrokeProtocol();
       break;
     }
@@ -226,10 +226,10 @@ void Queue::FinishIfAnswered(Operation& operation) {
   if (operation.on_finished != nullptr) finished_.emplace_back(&operation);
 }
 
-void Queue::Die() {
+void Queue::Die(uint32_t first) {
   // Release: pairs with dead()'s acquire; who sees it finds no request under way.
   dead_.store(true, std::memory_order_release);
-  for (uint32_t i = ring_.consumed(); i != ring_.produced(); ++i) {
+  for (uint32_t i = first; i != ring_.produced(); ++i) {
     Operation* const operation = std::exchange(pending_[i % ring_.entries()].operation, nullptr);
     if (operation == nullptr) continue;
     operation->result = -ENOTCONN;
@@ -331,23 +331,26 @@ bool Queue::Spin(uint32_t consumed, Duration window) const {
 void Queue::Follow(const Condition& condition) {
   Follower follower{condition};
   followers_.push_back(&follower);
-  mutex_.unlock();
-  follower.wake.acquire();
-  mutex_.lock();
+  while (!follower.woken) follower.wake.wait(mutex_);
 }
 
 void Queue::WakeFollowers() {
   std::erase_if(followers_, [this](Follower* follower) TMEM_NO_THREAD_SAFETY_ANALYSIS {
     if (!dead() && !Holds(follower->condition)) return false;
-    follower->wake.release();
+    Wake(*follower);
     return true;
   });
 }
 
 void Queue::PromoteFollower() {
   if (led_ || followers_.empty()) return;
-  followers_.front()->wake.release();
+  Wake(*followers_.front());
   followers_.pop_front();
+}
+
+void Queue::Wake(Follower& follower) {
+  follower.woken = true;
+  follower.wake.notify_one();
 }
 
 void Queue::AwaitAllAnswered() {
@@ -402,7 +405,7 @@ void Queue::Announce() { loopback::SendNotification(channel_.get()); }
 void Queue::Kill() {
   {
     MutexLock lock(mutex_);
-    if (!dead()) Die();
+    if (!dead()) Die(ring_.consumed());
   }
   bell_.Ring();
 }

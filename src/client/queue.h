@@ -19,12 +19,12 @@
 #define TMEM_CLIENT_QUEUE_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <list>
 #include <memory>
 #include <optional>
-#include <semaphore>
 #include <span>
 #include <vector>
 
@@ -129,9 +129,11 @@ class Queue {
     uint64_t ticket = 0;                   // kRoom
     uint32_t slots = 0;                    // kRoom
   };
+  // A thread that sleeps while another leads.
   struct Follower {
     const Condition& condition;
-    std::binary_semaphore wake{0};
+    bool woken = false;
+    std::condition_variable_any wake{};
   };
 
   uint32_t PagesPerRequest(uint8_t code) const;
@@ -152,12 +154,14 @@ class Queue {
   void Follow(const Condition& condition) TMEM_REQUIRES(mutex_);
   void WakeFollowers() TMEM_REQUIRES(mutex_);
   void PromoteFollower() TMEM_REQUIRES(mutex_);
+  static void Wake(Follower& follower);
 
   void Reap() TMEM_REQUIRES(mutex_);
   void Deliver(const Pending& pending, const tmemif_response& response) TMEM_REQUIRES(mutex_);
   void Count(const Pending& pending, const tmemif_response& response) TMEM_REQUIRES(mutex_);
   void FinishIfAnswered(Operation& operation) TMEM_REQUIRES(mutex_);
-  void Die() TMEM_REQUIRES(mutex_);
+  // Everything from that request on fails, and so does what comes later.
+  void Die(uint32_t first) TMEM_REQUIRES(mutex_);
   // Runs what waits, or tells others of it if this thread is in a completion. Returns how many ran.
   int RunCompletions() TMEM_REQUIRES(mutex_);
 

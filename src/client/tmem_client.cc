@@ -37,6 +37,7 @@ constexpr uint32_t kDefaultRingPageOrder = 2;
 constexpr uint32_t kDefaultSlots = 128;
 constexpr uint32_t kDefaultSpinUs = 50;
 constexpr uint32_t kDefaultConnectMs = 5000;
+constexpr std::chrono::seconds kDrainTime{5};  // as tmem_client.h says of tmem_disconnect()
 
 uint32_t OrDefault(uint32_t value, uint32_t fallback) { return value != 0 ? value : fallback; }
 
@@ -67,7 +68,8 @@ tmem::Result<Client::Config> ConfigOf(const char* socket_path, const char* guest
                  .ring_page_order = OrDefault(options.ring_page_order, kDefaultRingPageOrder),
                  .slots = OrDefault(options.slots, kDefaultSlots)},
       .spin = spin_us == UINT32_MAX ? tmem::Duration::max() : std::chrono::microseconds(spin_us),
-      .connect_time = std::chrono::milliseconds(OrDefault(options.connect_ms, kDefaultConnectMs))};
+      .connect_time = std::chrono::milliseconds(OrDefault(options.connect_ms, kDefaultConnectMs)),
+      .drain_time = kDrainTime};
 }
 
 void Report(const std::string& message, char* error, size_t error_size) {

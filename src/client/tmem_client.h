@@ -10,9 +10,10 @@
  * Results are the protocol's, unchanged: 1 done, 0 not found, a count for batches, or a negative
  * number: -errno, or -TMEM_EFROZEN, or -TMEM_EEMPTY. Every call that takes a client may also
  * return
- *   -ENOTCONN  the daemon closed the connection for good (protocol violation, guest removed);
- *              every later call returns it too.
- * While the daemon restarts, calls wait and go on when it is back.
+ *   -ENOTCONN  the connection ended for good, and this guest's pages with it: the daemon closed it
+ *              (protocol violation, guest removed), broke the protocol itself, or came back without
+ *              the pages; every later call returns it too.
+ * While the daemon restarts, calls wait, and go on if it comes back with the pages.
  *
  * Threads: a client may be used by any number of threads at once; operations on one object are
  * executed in the order in which their calls began, operations on different objects may overtake
@@ -73,7 +74,9 @@ typedef struct tmem_options {
 tmem_client* tmem_connect(const char* socket_path, const char* guest_name,
                           const tmem_options* options, char* error, size_t error_size);
 
-/* Waits for everything outstanding, closes, frees. The guest's pages are gone afterwards. */
+/* Waits for everything outstanding (for at most 5 seconds, if the daemon is away or silent;
+ * completions then run with -ENOTCONN), closes, frees. The guest's pages are gone afterwards. In a
+ * forked child it does nothing: the connection is the parent's. */
 void tmem_disconnect(tmem_client* client);
 
 /*
@@ -138,7 +141,8 @@ int tmem_put_posted(tmem_client* client, int pool, const tmem_oid* oid, uint32_t
  * -EINVAL or -ENOTCONN otherwise, and then `done` is not called. `done` is called once, with the
  * result and done mask of the batch call, by whichever thread is inside tmem_poll(), tmem_drain()
  * or any waiting call of this client; it may submit, but must not wait or poll. `pages` must stay
- * valid for a get until then, for a put only until submission returns.
+ * valid for a get until then, for a put only until submission returns. From inside `done`,
+ * tmem_poll() and tmem_drain() return -EDEADLK.
  */
 typedef void (*tmem_completion)(void* arg, int result, uint64_t done);
 int tmem_submit_put(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index,
