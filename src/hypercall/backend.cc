@@ -9,11 +9,11 @@
 #include <charconv>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
 
-#include "base/mutex.h"
 #include "base/rate_limiter.h"
 #include "base/unique_fd.h"
 #include "hypercall/xenbus.h"
@@ -34,17 +34,32 @@ constexpr auto kRetryAfter = 20ms;
 constexpr uint32_t kViolationBurst = 5;
 constexpr auto kViolationInterval = 10s;
 
+// Nor is it for guests that come and go.
+constexpr uint32_t kGuestBurst = 50;
+constexpr auto kGuestInterval = 1s;
+
 // Events taken from the directory in one go: a storm of them must not keep the control thread.
 constexpr int kEventsPerTurn = 256;
 
-void Drain(int fd) {
+// True if it was raised.
+bool Drain(int fd) {
   uint64_t count = 0;
-  [[maybe_unused]] const auto read_bytes = read(fd, &count, sizeof(count));
+  return read(fd, &count, sizeof(count)) > 0;
 }
 
 void Raise(int fd) {
   const uint64_t one = 1;
   [[maybe_unused]] const auto written = write(fd, &one, sizeof(one));
+}
+
+std::string TokenOf(GuestId guest) { return fmt::format("{}{}", kFrontendToken, guest.value); }
+
+std::optional<GuestId> GuestOfToken(std::string_view token) {
+  if (!token.starts_with(kFrontendToken)) return std::nullopt;
+  token.remove_prefix(kFrontendToken.size());
+  GuestId id;
+  std::from_chars(token.data(), token.data() + token.size(), id.value);
+  return id;
 }
 
 std::string_view NameOf(Connection::State state) {
@@ -68,7 +83,14 @@ class Backend::Impl {
   Impl(Hypervisor& hypervisor, Store& store, QueueHost& host, const Clock& clock, Admit admit,
        const WireLimits& limits)
       : violation_log_(clock, kViolationBurst, kViolationInterval),
-        context_{hypervisor, store, host, limits, violation_log_},
+        guest_log_(clock, kGuestBurst, kGuestInterval),
+        context_{.hypervisor = hypervisor,
+                 .store = store,
+                 .host = host,
+                 .clock = clock,
+                 .limits = limits,
+                 .violation_log = violation_log_,
+                 .on_report = [this] { Raise(report_event_.get()); }},
         admit_(std::move(admit)) {}
 
   Result<void> Start();
@@ -83,11 +105,11 @@ class Backend::Impl {
   void AddGuest(const GuestInfo& info);
   void RemoveGuest(GuestId id);
   void Follow(GuestId id);
-  void HandleDirectoryEvent(const Directory::WatchEvent& event);
-  void HandleViolations();
+  void HandleReports();
   void HandleRetries();
 
   RateLimiter violation_log_;
+  RateLimiter guest_log_;
   const Connection::Context context_;
   const Admit admit_;
   std::map<GuestId, Uuid> refused_;  // guests that may not use tmem: told once
@@ -95,19 +117,16 @@ class Backend::Impl {
   UniqueFd retry_timer_;
   std::set<GuestId> to_retry_;
 
-  // Violations come from workers.
-  UniqueFd violation_event_;
-  Mutex violations_mutex_{LockRank::kLeaf};
-  std::vector<std::pair<GuestId, std::string>> violations_ TMEM_GUARDED_BY(violations_mutex_);
+  UniqueFd report_event_;  // raised by workers that found a violation
 
-  // Last, and so the first to go: until then, workers may still report violations.
+  // Last, and so the first to go: until then, workers may still raise report_event_.
   std::map<GuestId, std::unique_ptr<Connection>> connections_;
 };
 
 Result<void> Backend::Impl::Start() {
   retry_timer_.Reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  violation_event_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!retry_timer_ || !violation_event_) {
+  report_event_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!retry_timer_ || !report_event_) {
     return std::unexpected(SystemError("cannot create the backend's event descriptors"));
   }
   Directory& directory = context_.hypervisor.directory();
@@ -118,61 +137,48 @@ Result<void> Backend::Impl::Start() {
 }
 
 std::vector<int> Backend::Impl::PollFds() const {
-  return {context_.hypervisor.directory().fd(), violation_event_.get(), retry_timer_.get()};
+  return {context_.hypervisor.directory().fd(), report_event_.get(), retry_timer_.get()};
 }
 
 void Backend::Impl::HandleEvents() {
-  HandleViolations();
+  HandleReports();
   HandleRetries();
   bool guests_changed = false;
+  std::set<GuestId> frontends_changed;  // each is followed once, however often it changed
   Directory& directory = context_.hypervisor.directory();
   for (int i = 0; i < kEventsPerTurn; ++i) {
     const auto event = directory.NextEvent();
     if (!event) break;
     if (event->token == kGuestsToken) {
       guests_changed = true;
-    } else {
-      HandleDirectoryEvent(*event);
+    } else if (const auto guest = GuestOfToken(event->token)) {
+      frontends_changed.insert(*guest);
     }
   }
   if (guests_changed) FollowGuests();
-}
-
-void Backend::Impl::HandleDirectoryEvent(const Directory::WatchEvent& event) {
-  std::string_view token = event.token;
-  if (!token.starts_with(kFrontendToken)) return;
-  token.remove_prefix(kFrontendToken.size());
-  GuestId id;
-  std::from_chars(token.data(), token.data() + token.size(), id.value);
-  Follow(id);
+  for (const GuestId id : frontends_changed) Follow(id);
 }
 
 void Backend::Impl::Follow(GuestId id) {
   const auto at = connections_.find(id);
   if (at == connections_.end() || !at->second->FollowFrontend()) return;
+  // The timer runs already for those that wait: who comes later must not put them off.
+  const bool running = !to_retry_.empty();
   to_retry_.insert(id);
+  if (running) return;
   itimerspec when{};
   when.it_value.tv_nsec = std::chrono::nanoseconds(kRetryAfter).count();
   timerfd_settime(retry_timer_.get(), 0, &when, nullptr);
 }
 
 void Backend::Impl::HandleRetries() {
-  uint64_t expirations = 0;
-  if (read(retry_timer_.get(), &expirations, sizeof(expirations)) < 0) return;
+  if (!Drain(retry_timer_.get())) return;
   for (const GuestId id : std::exchange(to_retry_, {})) Follow(id);
 }
 
-void Backend::Impl::HandleViolations() {
-  Drain(violation_event_.get());
-  std::vector<std::pair<GuestId, std::string>> violations;
-  {
-    MutexLock lock(violations_mutex_);
-    violations.swap(violations_);
-  }
-  for (const auto& [id, reason] : violations) {
-    const auto at = connections_.find(id);
-    if (at != connections_.end()) at->second->Violate(reason);
-  }
+void Backend::Impl::HandleReports() {
+  if (!Drain(report_event_.get())) return;
+  for (const auto& [id, connection] : connections_) connection->HandleReport();
 }
 
 void Backend::Impl::FollowGuests() {
@@ -200,7 +206,9 @@ void Backend::Impl::AddGuest(const GuestInfo& info) {
   const auto settings = admit_(info);
   if (!settings) {
     refused_.emplace(info.id, info.uuid);
-    spdlog::info("guest {} ({}): may not use tmem", info.id.value, info.name);
+    if (guest_log_.Allow()) {
+      spdlog::info("guest {} ({}): may not use tmem", info.id.value, info.name);
+    }
     return;
   }
   auto guest = context_.store.AddGuest(info.id, *settings);
@@ -208,14 +216,7 @@ void Backend::Impl::AddGuest(const GuestInfo& info) {
     spdlog::error("guest {} ({}): {}", info.id.value, info.name, guest.error().message);
     return;
   }
-  auto connection = Connection::Create(context_, info, std::move(*guest),
-                                       [this](GuestId id, std::string_view reason) {
-                                         {
-                                           MutexLock lock(violations_mutex_);
-                                           violations_.emplace_back(id, reason);
-                                         }
-                                         Raise(violation_event_.get());
-                                       });
+  auto connection = Connection::Create(context_, info, std::move(*guest));
   if (!connection) {
     spdlog::error("guest {} ({}): cannot make its device: {}", info.id.value, info.name,
                   connection.error().message);
@@ -224,8 +225,7 @@ void Backend::Impl::AddGuest(const GuestInfo& info) {
   }
   connections_.emplace(info.id, std::move(*connection));
   const auto watched = context_.hypervisor.directory().Watch(
-      fmt::format("{}/{}", FrontendPath(info.id), keys::kState),
-      fmt::format("{}{}", kFrontendToken, info.id.value));
+      fmt::format("{}/{}", FrontendPath(info.id), keys::kState), TokenOf(info.id));
   if (!watched) {
     spdlog::error("guest {} ({}): cannot watch its frontend: {}", info.id.value, info.name,
                   watched.error().message);
@@ -234,10 +234,11 @@ void Backend::Impl::AddGuest(const GuestInfo& info) {
 
 void Backend::Impl::RemoveGuest(GuestId id) {
   const auto at = connections_.find(id);
-  spdlog::info("guest {} ({}): gone", id.value, at->second->info().name);
+  if (guest_log_.Allow()) {
+    spdlog::info("guest {} ({}): gone", id.value, at->second->info().name);
+  }
   (void)context_.hypervisor.directory().Unwatch(
-      fmt::format("{}/{}", FrontendPath(id), keys::kState),
-      fmt::format("{}{}", kFrontendToken, id.value));
+      fmt::format("{}/{}", FrontendPath(id), keys::kState), TokenOf(id));
   at->second->RemoveNodes();
   connections_.erase(at);
   to_retry_.erase(id);
@@ -273,6 +274,7 @@ Result<void> Backend::Impl::Forgive(GuestId guest) {
     return Fail(ErrorCode::kNotFound, fmt::format("guest {} is not connected", guest.value));
   }
   at->second->Forgive();
+  Follow(guest);
   return {};
 }
 

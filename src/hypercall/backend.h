@@ -3,8 +3,9 @@
 //
 //   guest appears -> admit() decides -> store guest added -> device nodes written, InitWait
 //   frontend Initialised -> keys read once and checked, pages mapped, ports bound -> Connected
-//   frontend Closing/Closed, or a violation -> queues detached, pages unmapped -> Closed ->
-//   InitWait guest gone -> connection dropped, device nodes removed, store guest removed
+//   frontend Closing/Closed, or a violation -> queues detached, pages unmapped -> Closed
+//   frontend Initialising -> InitWait
+//   guest gone -> connection dropped, device nodes removed, store guest removed
 //
 // docs/protocol.md has the state table. A frontend that breaks the protocol loses its connection
 // alone, with one rate-limited log line, and stays Closed, with the reason in the key `error`,

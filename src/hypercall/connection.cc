@@ -3,25 +3,35 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <utility>
 
 namespace tmem {
 
-Connection::Connection(const Context& context, const GuestInfo& info, std::shared_ptr<Guest> guest,
-                       OnViolation on_violation)
+namespace {
+
+using namespace std::chrono_literals;
+
+// A frontend connects once, or now and then. These leave room for one whose event channels an
+// ending process still holds, who is tried every few milliseconds at first.
+constexpr uint32_t kTriesAtOnce = 20;
+constexpr auto kTryInterval = 500ms;
+constexpr uint32_t kTriesInVain = 60;  // then it is given up
+
+}  // namespace
+
+Connection::Connection(const Context& context, const GuestInfo& info, std::shared_ptr<Guest> guest)
     : context_(context),
       info_(info),
       guest_(std::move(guest)),
-      on_violation_(std::move(on_violation)),
       frontend_path_(FrontendPath(info.id)),
-      backend_path_(BackendPath(info.id)) {}
+      backend_path_(BackendPath(info.id)),
+      tries_(context.clock, kTriesAtOnce, kTryInterval) {}
 
 Result<std::unique_ptr<Connection>> Connection::Create(const Context& context,
                                                        const GuestInfo& info,
-                                                       std::shared_ptr<Guest> guest,
-                                                       OnViolation on_violation) {
-  std::unique_ptr<Connection> connection(
-      new Connection(context, info, std::move(guest), std::move(on_violation)));
+                                                       std::shared_ptr<Guest> guest) {
+  std::unique_ptr<Connection> connection(new Connection(context, info, std::move(guest)));
   TMEM_TRY(connection->WriteNodes());
   return connection;
 }
@@ -52,23 +62,31 @@ Result<void> Connection::WriteNodes() {
   };
   // A frontend that a daemon before us connected goes on as if nothing had been: its state, and
   // ours, are left as they stand.
-  const bool known = directory.Read(front("backend")) == backend_path_;
+  const auto backend = directory.Read(front("backend"));
+  const auto state = FrontendState();
+  if (!state || (!backend && backend.error().code != ErrorCode::kNotFound)) {
+    return Fail(ErrorCode::kUnavailable, "its frontend's directory cannot be read");
+  }
+  const bool known = backend == backend_path_;
   if (!known) {
     nodes.push_back({frontend_path_, "", theirs});
     nodes.push_back({front("backend"), backend_path_, {}});
     nodes.push_back({front("backend-id"), fmt::format("{}", kBackendDomain.value), {}});
     nodes.push_back({front(keys::kState), ToNode(XenbusState::kInitialising), {}});
   }
-  if (!known || FrontendState() != XenbusState::kConnected) {
+  if (!known || *state != XenbusState::kConnected) {
     nodes.push_back({back(keys::kState), ToNode(XenbusState::kInitWait), {}});
   }
+  TMEM_TRY(directory.Remove(back(keys::kError)));
   return directory.WriteAll(nodes);
 }
 
-XenbusState Connection::FrontendState() {
+std::optional<XenbusState> Connection::FrontendState() {
   const auto text =
       context_.hypervisor.directory().Read(fmt::format("{}/{}", frontend_path_, keys::kState));
-  return text ? ParseXenbusState(*text) : XenbusState::kUnknown;
+  if (text) return ParseXenbusState(*text);
+  if (text.error().code == ErrorCode::kNotFound) return XenbusState::kUnknown;
+  return std::nullopt;
 }
 
 void Connection::SetState(XenbusState state) {
@@ -82,7 +100,9 @@ void Connection::SetState(XenbusState state) {
 
 bool Connection::FollowFrontend() {
   if (state_ == State::kViolated) return false;
-  switch (FrontendState()) {
+  const auto state = FrontendState();
+  if (!state) return true;
+  switch (*state) {
     case XenbusState::kInitialising:
     case XenbusState::kInitWait:
       if (state_ != State::kWaiting) Wait();
@@ -93,65 +113,90 @@ bool Connection::FollowFrontend() {
     case XenbusState::kUnknown:
     case XenbusState::kClosing:
     case XenbusState::kClosed:
-      if (state_ != State::kClosed) Close(State::kClosed);
+      if (state_ != State::kClosed) Close();
       return false;
   }
   return false;
 }
 
 void Connection::Wait() {
-  DropQueues();
+  if (DropQueues()) return HandleReport();
+  tries_in_vain_ = 0;
   state_ = State::kWaiting;
   SetState(XenbusState::kInitWait);
 }
 
 bool Connection::Connect() {
+  if (!tries_.Allow()) return true;
   const auto offer = ReadOffer(context_.hypervisor.directory(), frontend_path_, context_.limits);
-  if (!offer) {
-    Violate(offer.error().message);
+  auto parts = offer ? MapOffer(context_.hypervisor, info_.id, *offer)
+                     : Result<std::vector<Queue::Parts>>(std::unexpected(offer.error()));
+  if (parts) {
+    Attach(std::move(*parts));
     return false;
   }
-  auto parts = MapOffer(context_.hypervisor, info_.id, *offer);
-  if (!parts) {
-    if (parts.error().code == ErrorCode::kUnavailable) return true;
-    Violate(parts.error().message);
-    return false;
-  }
-  state_ = State::kConnected;
-  for (Queue::Parts& part : *parts) {
-    queues_.push_back(std::make_shared<Queue>(
-        context_.store, guest_, std::move(part),
-        [this](std::string_view reason) { on_violation_(info_.id, reason); }));
-    context_.host.Attach(queues_.back());
-  }
-  SetState(XenbusState::kConnected);
-  spdlog::info("guest {} ({}): connected, {} queues of {} slots", info_.id.value, info_.name,
-               queues_.size(), offer->slot_count);
+  if (parts.error().code != ErrorCode::kInvalid && ++tries_in_vain_ < kTriesInVain) return true;
+  Violate(parts.error().message);
   return false;
 }
 
-void Connection::DropQueues() {
+void Connection::Attach(std::vector<Queue::Parts> parts) {
+  tries_in_vain_ = 0;
+  state_ = State::kConnected;
+  for (Queue::Parts& part : parts) {
+    queues_.push_back(std::make_shared<Queue>(context_.store, guest_, std::move(part),
+                                              [this](std::string_view reason) { Report(reason); }));
+    context_.host.Attach(queues_.back());
+  }
+  SetState(XenbusState::kConnected);
+  spdlog::info("guest {} ({}): connected, queues: {}", info_.id.value, info_.name, queues_.size());
+}
+
+bool Connection::DropQueues() {
   for (const auto& queue : queues_) {
     context_.host.Detach(*queue);
     past_requests_ += queue->requests();
     past_notifications_ += queue->notifications();
   }
   queues_.clear();
+  MutexLock lock(report_mutex_);
+  return report_.has_value();
 }
 
-void Connection::Close(State state) {
-  DropQueues();
-  state_ = state;
+void Connection::Close() {
+  if (DropQueues()) return HandleReport();
+  state_ = State::kClosed;
   SetState(XenbusState::kClosing);
   SetState(XenbusState::kClosed);
 }
 
+void Connection::Report(std::string_view reason) {
+  {
+    MutexLock lock(report_mutex_);
+    if (report_) return;
+    report_ = reason;
+  }
+  context_.on_report();
+}
+
+std::optional<std::string> Connection::TakeReport() {
+  MutexLock lock(report_mutex_);
+  return std::exchange(report_, std::nullopt);
+}
+
+void Connection::HandleReport() {
+  if (const auto reason = TakeReport()) Violate(*reason);
+}
+
 void Connection::Violate(std::string_view reason) {
-  if (state_ == State::kViolated) return;
+  DropQueues();
+  TakeReport();  // what the other queues found meanwhile adds nothing
+  state_ = State::kViolated;
   reason_ = reason;
   (void)context_.hypervisor.directory().Write(fmt::format("{}/{}", backend_path_, keys::kError),
                                               reason_);
-  Close(State::kViolated);
+  SetState(XenbusState::kClosing);
+  SetState(XenbusState::kClosed);
   if (context_.violation_log.Allow()) {
     spdlog::info("guest {} ({}): disconnected: {} ({} such lines left out before)", info_.id.value,
                  info_.name, reason_, context_.violation_log.TakeSuppressed());
@@ -163,7 +208,6 @@ void Connection::Forgive() {
   reason_.clear();
   (void)context_.hypervisor.directory().Remove(fmt::format("{}/{}", backend_path_, keys::kError));
   state_ = State::kClosed;
-  FollowFrontend();
 }
 
 void Connection::RemoveNodes() {

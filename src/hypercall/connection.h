@@ -16,10 +16,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
+#include "base/mutex.h"
 #include "base/rate_limiter.h"
 #include "base/result.h"
 #include "hypercall/handshake.h"
@@ -49,29 +52,28 @@ class Connection {
     Hypervisor& hypervisor;
     Store& store;
     QueueHost& host;
+    const Clock& clock;
     WireLimits limits;
-    RateLimiter& violation_log;  // a hostile guest must not fill the log
+    RateLimiter& violation_log;       // a hostile guest must not fill the log
+    std::function<void()> on_report;  // HandleReport() is due; called by workers, from any thread
   };
-
-  // Told by a worker; from any thread.
-  using OnViolation = std::function<void(GuestId guest, std::string_view reason)>;
 
   // Writes the device nodes, unless a daemon before us did, and waits for the frontend.
   static Result<std::unique_ptr<Connection>> Create(const Context& context, const GuestInfo& info,
-                                                    std::shared_ptr<Guest> guest,
-                                                    OnViolation on_violation);
+                                                    std::shared_ptr<Guest> guest);
   // Detaches the queues; device nodes stay.
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   // Looks at the frontend's state and follows it. True if it should be called again soon: the
-  // other side of an event channel is still held by a process that is about to end.
+  // directory cannot be read, the frontend cannot be served yet (an ending process may still hold
+  // its event channels), or it connects too often.
   bool FollowFrontend();
 
-  // Closes for good: only Forgive() or the guest's end lead out of it.
-  void Violate(std::string_view reason);
-  // From kViolated to kWaiting for a frontend that starts again.
+  // Closes for good, if a queue reported a violation.
+  void HandleReport();
+  // From kViolated to kClosed: the frontend may be followed again.
   void Forgive();
 
   // Removes the device nodes. REQUIRES: the guest is gone, or may not use tmem any more.
@@ -85,21 +87,26 @@ class Connection {
   uint64_t notifications() const;
 
  private:
-  Connection(const Context& context, const GuestInfo& info, std::shared_ptr<Guest> guest,
-             OnViolation on_violation);
+  Connection(const Context& context, const GuestInfo& info, std::shared_ptr<Guest> guest);
 
   Result<void> WriteNodes();
-  XenbusState FrontendState();
+  // kUnknown if there is none; nullopt if the directory cannot be read.
+  std::optional<XenbusState> FrontendState();
   void SetState(XenbusState state);
   void Wait();
   bool Connect();
-  void Close(State state);
-  void DropQueues();
+  void Attach(std::vector<Queue::Parts> parts);
+  void Close();
+  void Violate(std::string_view reason);
+  // A frontend that leaves before its violation was handled has committed it all the same. True
+  // if the queues that were dropped had reported one.
+  bool DropQueues();
+  void Report(std::string_view reason);
+  std::optional<std::string> TakeReport();
 
   const Context context_;
   const GuestInfo info_;
   const std::shared_ptr<Guest> guest_;
-  const OnViolation on_violation_;
   const std::string frontend_path_;
   const std::string backend_path_;
 
@@ -108,6 +115,12 @@ class Connection {
   std::vector<std::shared_ptr<Queue>> queues_;
   uint64_t past_requests_ = 0;  // of queues that are gone
   uint64_t past_notifications_ = 0;
+  RateLimiter tries_;           // mapping a frontend's pages is work that the frontend can cause
+  uint32_t tries_in_vain_ = 0;  // since the frontend was last served, or began anew
+
+  Mutex report_mutex_{LockRank::kLeaf};
+  // The first violation of these queues; written by workers.
+  std::optional<std::string> report_ TMEM_GUARDED_BY(report_mutex_);
 };
 
 }  // namespace tmem

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "hypercall/abi/tmemif.h"
+#include "hypercall/shared_copy.h"
 
 namespace tmem {
 
@@ -64,17 +64,18 @@ Result<std::vector<GrantRef>> ReadDirectoryPages(Hypervisor& hypervisor, GuestId
     if (next.value == TMEMIF_DIRECTORY_END) {
       return Fail(ErrorCode::kInvalid, "the directory pages end too soon");
     }
-    const auto mapping = hypervisor.Map(guest, {&next, 1});
+    auto mapping = hypervisor.Map(guest, {&next, 1});
     if (!mapping) {
-      return Fail(ErrorCode::kInvalid,
-                  fmt::format("a directory page cannot be mapped: {}", mapping.error().message));
+      return std::unexpected(std::move(mapping).error().Within("a directory page"));
     }
-    std::memcpy(page.get(), (*mapping)->bytes().data(), sizeof(*page));
+    CopyFromShared(page.get(), (*mapping)->bytes().data(), sizeof(*page));
     const size_t here = std::min<size_t>(wanted - refs.size(), TMEMIF_DIRECTORY_REFS);
-    if (page->count != here || page->reserved[0] != 0 || page->reserved[1] != 0) {
+    const std::span<const uint32_t> listed(page->ref, here);
+    if (page->count != here || page->reserved[0] != 0 || page->reserved[1] != 0 ||
+        std::ranges::count(listed, TMEMIF_DIRECTORY_END) != 0) {
       return Fail(ErrorCode::kInvalid, "a directory page is malformed");
     }
-    for (size_t i = 0; i < here; ++i) refs.push_back(GrantRef{page->ref[i]});
+    for (const uint32_t ref : listed) refs.push_back(GrantRef{ref});
     next = GrantRef{page->next};
   }
   if (next.value != TMEMIF_DIRECTORY_END) {
@@ -83,22 +84,27 @@ Result<std::vector<GrantRef>> ReadDirectoryPages(Hypervisor& hypervisor, GuestId
   return refs;
 }
 
+// Two queues on one ring, or with one channel: no correct frontend offers that.
+bool Repeats(std::span<const Offer::QueueKeys> queues, const Offer::QueueKeys& next) {
+  return std::ranges::any_of(queues, [&](const Offer::QueueKeys& queue) {
+    return queue.directory == next.directory || queue.port == next.port;
+  });
+}
+
 Result<Queue::Parts> MapQueue(Hypervisor& hypervisor, GuestId guest, const Offer& offer,
                               const Offer::QueueKeys& keys) {
+  // The channel first: it costs little, and is what a process that is about to end still holds.
+  auto channel = hypervisor.Bind(guest, keys.port);
+  if (!channel) return std::unexpected(std::move(channel).error().Within("an event channel"));
+
   const size_t ring_pages = size_t{1} << offer.ring_page_order;
   auto refs = ReadDirectoryPages(hypervisor, guest, keys.directory, ring_pages + offer.slot_count);
   if (!refs) return std::unexpected(std::move(refs).error());
   const std::span<const GrantRef> all(*refs);
-
   auto ring = hypervisor.Map(guest, all.first(ring_pages));
+  if (!ring) return std::unexpected(std::move(ring).error().Within("the ring"));
   auto slots = hypervisor.Map(guest, all.subspan(ring_pages));
-  if (!ring || !slots) {
-    const Error& error = !ring ? ring.error() : slots.error();
-    return Fail(ErrorCode::kInvalid,
-                fmt::format("granted pages cannot be mapped: {}", error.message));
-  }
-  auto channel = hypervisor.Bind(guest, keys.port);
-  if (!channel) return std::unexpected(std::move(channel).error());
+  if (!slots) return std::unexpected(std::move(slots).error().Within("the data slots"));
   return Queue::Parts{.ring = std::move(*ring),
                       .slots = std::move(*slots),
                       .channel = std::move(*channel),
@@ -128,6 +134,9 @@ Result<Offer> ReadOffer(Directory& directory, const std::string& frontend_path,
     TMEM_ASSIGN(queue.directory.value,
                 ReadNumber(directory, prefix + "/directory-ref", 1, UINT32_MAX));
     TMEM_ASSIGN(queue.port.value, ReadNumber(directory, prefix + "/event-channel", 1, UINT32_MAX));
+    if (Repeats(offer.queues, queue)) {
+      return Fail(ErrorCode::kInvalid, fmt::format("{} repeats another queue's keys", prefix));
+    }
     offer.queues.push_back(queue);
   }
   return offer;

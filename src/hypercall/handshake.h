@@ -1,8 +1,8 @@
 // What a frontend offers when it says Initialised: its keys, its directory pages, its grants.
 //
 // All of it was written by a guest. Every number is read once, checked against what we announced,
-// and only then used. kInvalid means that the frontend broke the protocol; any other error, that
-// we could not serve it now.
+// and only then used. kInvalid, from here or from the hypervisor, means that the frontend broke the
+// protocol; any other error, that we could not serve it now.
 #ifndef TMEM_HYPERCALL_HANDSHAKE_H_
 #define TMEM_HYPERCALL_HANDSHAKE_H_
 
