@@ -79,24 +79,24 @@ void Worker::Run() {
   }
 }
 
-// Works until there is none, polls for the window, then sleeps until something happens. Returns
-// now and then for tasks.
+// One round if there is work. If not: polls for the window, then sleeps, until there is work or a
+// task. The clock is read while idle only.
 void Worker::Serve() {
+  if (poller_->Round(codec_)) return;
   const TimePoint idle_since = clock_.Now();
   bool slept = false;
   while (!has_tasks_.load(std::memory_order_relaxed)) {
+    if (!slept && !poller_->empty() && clock_.Now() - idle_since < spin_.window()) {
+      Relax();
+    } else if (poller_->Arm()) {
+      poller_->Sleep();
+      slept = true;
+    }
     const Duration idle = clock_.Now() - idle_since;
     if (poller_->Round(codec_)) {
       spin_.Observe(idle);
       return;
     }
-    if (!poller_->empty() && !slept && idle < spin_.window()) {
-      Relax();
-      continue;
-    }
-    if (!poller_->Arm()) continue;
-    poller_->Sleep();
-    slept = true;
   }
 }
 
