@@ -312,10 +312,14 @@ TEST_F(BackendTest, ABusyGuestDoesNotPutOffTheRetriesOfOthers) {
   const auto in_full = nanoseconds_left();
   while (nanoseconds_left() > in_full / 2) {
   }
+  const auto before = nanoseconds_left();
   busy.SetState(XenbusState::kInitialised);
   backend_->HandleEvents();
-  EXPECT_LE(nanoseconds_left(), in_full / 2) << "the timer began anew";
-  if (StateOf(1) == "waiting") ASSERT_TRUE(WaitForRetry());
+  // Either the timer ran out before that, and the retry was made, or it runs on as it did.
+  if (StateOf(1) == "waiting") {
+    EXPECT_LE(nanoseconds_left(), before) << "the timer began anew";
+    ASSERT_TRUE(WaitForRetry());
+  }
   EXPECT_EQ(StateOf(1), "connected");
 }
 
