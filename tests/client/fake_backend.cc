@@ -284,16 +284,22 @@ bool FakeBackend::ServeQueue(ServedQueue& queue, uint32_t number) {
       dying_ = true;
       return false;
     }
-    if (script_.answer && !script_.answer(request, response)) return false;
+    if (script_.answer && !script_.answer(request, response)) {
+      Spoil(queue);
+      return false;
+    }
     queue.ring->Answer(response);
     answered = true;
     if (queue.ring->Push()) queue.parts.channel->Notify();
   }
-  if (answered && script_.spoil_ring) {
-    script_.spoil_ring(*reinterpret_cast<tmemif_ring*>(queue.parts.ring->bytes().data()));
-    queue.parts.channel->Notify();
-  }
+  if (answered) Spoil(queue);
   return !queue.broken && queue.ring->Arm();
+}
+
+void FakeBackend::Spoil(ServedQueue& queue) {
+  if (!script_.spoil_ring) return;
+  script_.spoil_ring(*reinterpret_cast<tmemif_ring*>(queue.parts.ring->bytes().data()));
+  queue.parts.channel->Notify();
 }
 
 }  // namespace tmem::client

@@ -78,7 +78,7 @@ class FakeBackend {
     std::function<Fault(Step)> fault;
     // Sees each response before it is sent; may spoil it. False: never answers.
     std::function<bool(const tmemif_request&, tmemif_response&)> answer;
-    // Called after each turn of a queue that answered something.
+    // Called after each turn of a queue that had a request, answered or not.
     std::function<void(tmemif_ring&)> spoil_ring;
     // Dies after executing so many requests, before it shows the last response.
     uint64_t die_after_requests = UINT64_MAX;
@@ -127,6 +127,7 @@ class FakeBackend {
   // Serves all rings until they are empty. True if a notification will come of the next request.
   void Serve(Device& device);
   bool ServeQueue(ServedQueue& queue, uint32_t number);
+  void Spoil(ServedQueue& queue);
   void Sleep();
 
   Script script_;

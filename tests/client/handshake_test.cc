@@ -33,12 +33,16 @@ class HandshakeTest : public ClientFixture {
     return script;
   }
 
-  // Connecting fails, and says so with these words.
-  void ExpectRefusal(const std::string& words, uint32_t connect_ms = 5000,
+  // Connecting fails, and says so with these words. What is said depends on how far it got in its
+  // time: where it has to wait in vain, a busy machine is given more of it.
+  void ExpectRefusal(const std::string& words, uint32_t connect_ms = 20'000,
                      const char* name = "guest") {
-    EXPECT_FALSE(TryConnect({.connect_ms = connect_ms}, name));
+    do {
+      EXPECT_FALSE(TryConnect({.connect_ms = connect_ms}, name));
+      EXPECT_THAT(error_.data(), Not(HasSubstr("\n")));
+      connect_ms *= 4;
+    } while (std::string(error_.data()).find(words) == std::string::npos && connect_ms < 60'000);
     EXPECT_THAT(error_.data(), HasSubstr(words));
-    EXPECT_THAT(error_.data(), Not(HasSubstr("\n")));
   }
 
   static void ExpectWorks(const ClientPtr& client) {
@@ -226,9 +230,9 @@ TEST_F(HandshakeTest, TheNameIsFreeAgainAtOnce) {
 
 TEST_F(HandshakeTest, RefusesWrongArguments) {
   StartBackend();
-  ExpectRefusal("name", 5000, "");
-  ExpectRefusal("name", 5000, "a b");
-  ExpectRefusal("name", 5000, nullptr);
+  ExpectRefusal("name", 20'000, "");
+  ExpectRefusal("name", 20'000, "a b");
+  ExpectRefusal("name", 20'000, nullptr);
   EXPECT_FALSE(TryConnect({.queues = 17}));
   EXPECT_FALSE(TryConnect({.ring_page_order = 5}));
   EXPECT_FALSE(TryConnect({.slots = 1025}));

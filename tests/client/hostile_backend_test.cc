@@ -93,8 +93,11 @@ TEST_F(HostileBackendTest, SeesThroughWrongAnswers) {
 TEST_F(HostileBackendTest, SeesThroughAnswersToNothing) {
   for (const uint32_t claim : {1u, 33u, 0x80000000u}) {
     Script script;
+    script.answer = [](const tmemif_request& request, tmemif_response&) {
+      return request.op == TMEMIF_OP_NEW_POOL;
+    };
     script.spoil_ring = [claim](tmemif_ring& ring) {
-      std::atomic_ref(ring.rsp_prod).fetch_add(claim);
+      std::atomic_ref(ring.rsp_prod).store(std::atomic_ref(ring.req_prod).load() + claim);
     };
     StartBackend(std::move(script));
     const ClientPtr client = Connect();
