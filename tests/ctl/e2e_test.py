@@ -429,6 +429,37 @@ class ControlTest(TestCase):
             client.close()
 
 
+class CompletionTest(TestCase):
+    """The completion for bash, which asks tmemctl itself for the guests' names."""
+
+    FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                        "../../packaging/tmemctl.bash-completion")
+
+    def complete(self, *words):
+        """What is offered for the last word."""
+        line = " ".join(f"'{word}'" for word in ("tmemctl", *words))
+        script = (f"source {self.FILE}; compopt() {{ :; }}; COMP_WORDS=({line}); "
+                  f"COMP_CWORD={len(words)}; _tmemctl; echo \"${{COMPREPLY[*]}}\"")
+        path = os.path.dirname(TMEMCTL) + ":" + os.environ["PATH"]
+        done = run("bash", "-c", script, env=dict(os.environ, PATH=path))
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_offers_every_command(self):
+        helped = run(TMEMCTL, "--help").stdout.split("Subcommands:\n")[1].split("\n\n")[0]
+        commands = [line.split()[0] for line in helped.splitlines()]
+        self.assertEqual(self.complete(""), commands)
+        self.assertEqual(self.complete("fre"), ["freeze"])
+
+    def test_offers_the_guests_that_are_here(self):
+        daemon = self.start()
+        self.guest(daemon, "db1")
+        self.assertEqual(self.complete("--socket", daemon.control, "show", "d"), ["db1"])
+        self.assertEqual(self.complete("--socket", daemon.control, "set", "db1", "we"), ["weight="])
+        self.assertEqual(self.complete("auth", "db1", "U", ""), ["allow", "deny"])
+        self.assertIn("--once", self.complete("top", "--"))
+
+
 class TopScreenTest(TestCase):
     """`tmemctl top` on a terminal."""
 
