@@ -1,14 +1,14 @@
 # For scripts inside of dom0 and of guests. Sourced by busybox sh.
 
-uptime_s() { cut -d' ' -f1 /proc/uptime; }
+uptime_s() { cut -d. -f1 /proc/uptime; }
 
 # wait_for SECONDS COMMAND...: until the command succeeds; false if it did not in that time.
 wait_for() {
-  local limit=$1 passed=0
+  local end
+  end=$(($(uptime_s) + $1))
   shift
   until "$@" >/dev/null 2>&1; do
-    [ "$passed" -lt $((limit * 5)) ] || return 1
-    sleep 0.2
-    passed=$((passed + 1))
+    [ "$(uptime_s)" -lt "$end" ] || return 1
+    sleep 0.3
   done
 }

@@ -6,9 +6,13 @@ set -euo pipefail
 . "$lab/image.sh"
 
 build_tmemd() {
+  # The build folder remembers the checkout that it was configured for.
+  grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$repo" "$cache/tmemd/CMakeCache.txt" 2>/dev/null ||
+    rm -rf "$cache/tmemd"
   [[ -e $cache/tmemd/build.ninja ]] ||
     cmake -S "$repo" -B "$cache/tmemd" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-      -DTMEM_WITH_XEN=ON -DTMEM_BUILD_TESTS=OFF -DTMEM_BUILD_BENCH=OFF
+      -DTMEM_WITH_XEN=ON -DTMEM_BUILD_TESTS=OFF -DTMEM_BUILD_BENCH=OFF \
+      "-DTMEM_ONLY_ROOMS=base;compress;pools;hypercall;daemon;ctl"
   cmake --build "$cache/tmemd" --target tmemd tmemctl
 }
 
@@ -43,10 +47,11 @@ build_guest_image() {
   new_image "$image"
   add_xenstore_client "$image"
   add_kernel_modules "$image" "$series" xen-blkfront loop
-  for module in "$cache/module/$series"/guest-driver/*.ko; do
+  find "$cache/module/$series/guest-driver" -name '*.ko' | while IFS= read -r module; do
     install -m 644 "$module" "$image/lab/"
     strip -g "$image/lab/${module##*/}"
   done
+  install -m 755 "$cache/image/swap_verify" "$image/usr/bin/"
   install -m 755 "$lab/guest/init" "$image/init"
   install -m 644 "$lab/guest/lib.sh" "$lab/both.sh" "$image/lab/"
   pack "$image" "$cache/image/guest-$series.cpio"
@@ -66,6 +71,8 @@ build() {
   mkdir -p "$cache/image"
   quietly "$cache/log/build-tmemd.log" build_tmemd
   build_dom0_image
+  quietly "$cache/log/build-swap_verify.log" \
+    gcc -O2 -Wall -Werror -static -o "$cache/image/swap_verify" "$repo/guest-driver/test/swap_verify.c"
   for series in "${all_series[@]}"; do
     build_guest_image "$series"
   done

@@ -37,6 +37,8 @@ build() {
   [[ -e $repo/guest-driver/Kbuild || -e $repo/guest-driver/Makefile ]] ||
     die "guest-driver/ has neither Kbuild nor Makefile yet"
   copy_sources "$folder"
+  # What is not built any more must not be loaded any more.
+  find "$folder/guest-driver" -name '*.ko' -delete
   # Without pahole there can be no BTF for modules. kbuild tells of it, and that another patch
   # level of the compiler built the kernel; neither matters.
   # shellcheck disable=SC2086
@@ -48,7 +50,7 @@ build() {
   fi
   # What the compiler and sparse complained about is shown, not hidden in the log.
   grep -E -A6 '(warning|error):' "$folder/make.log" >&2 || true
-  ls "$folder"/guest-driver/*.ko | sed "s#^#$series $(kernel_release "$series") #"
+  find "$folder/guest-driver" -name '*.ko' | sed "s#^#$series $(kernel_release "$series") #"
 }
 
 series_to_build=("$@")

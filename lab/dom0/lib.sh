@@ -17,7 +17,9 @@ fail() {
 check() {
   local what=$1
   shift
-  "$@" >/tmp/check.out 2>&1 || fail "$what: $(tail -n 1 /tmp/check.out)"
+  "$@" >/tmp/check.out 2>&1 && return
+  cat /tmp/check.out
+  fail "$what: $(tail -n 1 /tmp/check.out)"
 }
 
 # await SECONDS DESCRIPTION COMMAND...: the scenario fails if it does not come true in time.
@@ -58,6 +60,34 @@ stop_tmemd() {
   wait "$tmemd_pid" || fail "tmemd ended with status $?"
 }
 
+# What the daemon counted for a guest since it appeared: daemon_counter NAME puts_stored
+daemon_counter() {
+  tmemctl --json show "$1" | tr -d ' \n' |
+    sed -e 's/"pools":.*//' -e 's/.*"counters":{\([^}]*\)}.*/,\1,/' \
+      -e "s/.*,\"$2\":\([0-9]*\),.*/\1/"
+}
+
+# daemon_stored NAME KEY: of the guest's persistent pages, now (keys: pages, payload_bytes, ...)
+daemon_stored() {
+  tmemctl --json show "$1" | tr -d ' \n' |
+    sed -e 's/"pools":.*//' -e 's/.*"stored":{.*"persistent":{\([^}]*\)}.*/,\1,/' \
+      -e "s/.*,\"$2\":\([0-9]*\),.*/\1/"
+}
+
+# expect WHAT LEFT OPERATOR RIGHT: a comparison of numbers, as test knows them.
+expect() {
+  [ "$2" "$3" "$4" ] 2>/dev/null || fail "$1: $2, expected $3 $4"
+}
+
+# agree NAME GUEST-COUNTER DAEMON-COUNTER: both sides counted the same.
+agree() {
+  local theirs ours
+  theirs=$(guest_figure "$1" "$2") ours=$(daemon_counter "$1" "$3")
+  [ -n "$ours" ] && [ "$theirs" = "$ours" ] ||
+    fail "guest $1 counted $2=$theirs, the daemon $3=$ours"
+  figure "$3=$ours"
+}
+
 # ---- guests
 
 # create_guest NAME [KEY=VALUE...]: keys are those of xl.cfg, over the defaults below. Its console
@@ -72,6 +102,7 @@ kernel = "/lab/vmlinux"
 ramdisk = "/lab/guest.cpio"
 memory = 160
 vcpus = 1
+cpus = "all,^0"
 extra = "console=hvc0 loglevel=7 panic=-1 lab.name=$name"
 on_poweroff = "destroy"
 on_reboot = "restart"
@@ -83,19 +114,39 @@ END
   say "created guest $name"
 }
 
+# make_disk NAME MIB: a sparse disk for a guest; prints the setting for create_guest.
+make_disk() {
+  modprobe -a loop xen-blkback
+  truncate -s "$2M" "/run/$1.disk"
+  echo "disk = ['format=raw,vdev=xvda,access=w,script=block-lab,target=/run/$1.disk']"
+}
+
 console_of() { echo "/var/log/xen/console/guest-$1.log"; }
 domid_of() { xl domid "$1"; }
 
-# guest_said NAME TEXT: whether a line of its console has the text; fails if the guest gave up.
-guest_said() {
-  if grep -aq 'GUEST-FAIL' "$(console_of "$1")"; then
-    fail "guest $1: $(grep -a 'GUEST-FAIL' "$(console_of "$1")" | tail -n 1 | tr -d '\r' | sed 's/.*GUEST-FAIL //')"
-  fi
-  grep -aqF -- "$2" "$(console_of "$1")"
+# guest_said NAME TEXT: whether a line of its console has the text.
+guest_said() { grep -aqF -- "$2" "$(console_of "$1")"; }
+guest_said_or_failed() { guest_said "$1" "$2" || guest_failed "$1"; }
+guest_failed() { grep -aqE 'GUEST-FAIL|Kernel panic' "$(console_of "$1")"; }
+
+# await_guest SECONDS NAME TEXT: the scenario also fails if the guest gives up.
+await_guest() {
+  wait_for "$1" guest_said_or_failed "$2" "$3"
+  expect_no_failure "$2"
+  guest_said "$2" "$3" || fail "not within $1 s: guest $2 says \"$3\""
 }
 
-# await_guest SECONDS NAME TEXT
-await_guest() { await "$1" "guest $2 says \"$3\"" guest_said "$2" "$3"; }
+expect_no_failure() {
+  guest_failed "$1" || return 0
+  fail "guest $1: $(tr -d '\r' <"$(console_of "$1")" |
+    sed -n -e 's/.*GUEST-FAIL //p' -e 's/.*Kernel panic/kernel panic/p' | tail -n 1)"
+}
+
+# await_end SECONDS NAME: the guest powers off by itself, content.
+await_end() {
+  await "$1" "guest $2 powers off" guest_is_gone "$2"
+  expect_no_failure "$2"
+}
 
 # The last value that a guest printed with GUEST-FIGURE: guest_figure NAME KEY
 guest_figure() {

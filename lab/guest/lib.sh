@@ -13,9 +13,65 @@ fail() {
 check() {
   local what=$1
   shift
-  "$@" >/tmp/check.out 2>&1 || fail "$what: $(tail -n 1 /tmp/check.out)"
+  "$@" >/tmp/check.out 2>&1 && return
+  cat /tmp/check.out
+  fail "$what: $(tail -n 1 /tmp/check.out)"
 }
 
 # wait_for_order SECONDS WORD: dom0 says so with order().
 wait_for_order() { wait_for "$1" order_is "$2" || fail "no order $2 within $1 s"; }
 order_is() { [ "$(xenstore-read data/order)" = "$1" ]; }
+
+# ---- the module
+
+# load_module [PARAMETER=VALUE...]: returns when it is connected.
+load_module() {
+  check "insmod tmem" insmod /lab/tmem.ko "$@"
+  wait_for 30 is_connected || fail "the module did not connect: state $(counter state)"
+  say "connected"
+}
+
+# unload_module: the kernel lets go of a module only after its devices did.
+unload_module() {
+  check "unbind" eval 'echo tmem-0 >/sys/bus/xen/drivers/tmem/unbind'
+  check "rmmod" rmmod tmem
+  say "unloaded"
+}
+
+# A file of the module's in debugfs: counter loads
+counter() {
+  cat "/sys/kernel/debug/tmem/frontswap/$1" 2>/dev/null || cat "/sys/kernel/debug/tmem/$1"
+}
+
+is_connected() { [ "$(counter state)" = 1 ]; }
+
+# 5.10's frontswap takes pages on their way to another device; later kernels swap to a device of
+# the module's.
+has_frontswap() { [ ! -e /dev/tmemswap ]; }
+
+# swap_on: to tmem alone, or in front of the disk xvda where the kernel needs another device.
+swap_on() {
+  local device=/dev/tmemswap
+  if has_frontswap; then
+    modprobe xen-blkfront
+    wait_for 10 test -b /dev/xvda || fail "no disk for frontswap to stand in front of"
+    device=/dev/xvda
+  fi
+  check "mkswap $device" mkswap "$device"
+  check "swapon $device" swapon "$device"
+  say "swaps to $device"
+}
+
+swap_off() { check "swapoff" swapoff $(awk 'NR > 1 { print $1 }' /proc/swaps); }
+
+# Pages that the disk was asked to write, since it is there.
+disk_pages_written() { awk '{ print int($7 / 8) }' "/sys/block/$1/stat" 2>/dev/null || echo 0; }
+
+# print_counters: for dom0's guest_figure.
+print_counters() {
+  local name
+  for name in succ_stores failed_stores loads invalidates backing_writes backing_reads \
+    lost_pages write_errors requests kicks interrupts spurious_interrupts spins sleeps; do
+    figure "$name=$(counter "$name")"
+  done
+}
