@@ -213,7 +213,9 @@ void Connection::Forgive() {
 void Connection::RemoveNodes() {
   DropQueues();
   Directory& directory = context_.hypervisor.directory();
-  for (const std::string& path : {backend_path_, frontend_path_}) {
+  // With the folders above, which hold this one device.
+  for (const std::string& device : {backend_path_, frontend_path_}) {
+    const std::string path = device.substr(0, device.rfind('/'));
     if (const auto removed = directory.Remove(path); !removed) {
       spdlog::warn("guest {} ({}): cannot remove {}: {}", info_.id.value, info_.name, path,
                    removed.error().message);

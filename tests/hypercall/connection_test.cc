@@ -121,8 +121,8 @@ TEST_F(ConnectionTest, EachSideOwnsItsNodesAndTheOtherMayRead) {
 
 TEST_F(ConnectionTest, RemoveNodesLeavesNothing) {
   connection_->RemoveNodes();
-  EXPECT_FALSE(hypervisor_.directory().Exists(FrontendPath(GuestId{1})));
-  EXPECT_FALSE(hypervisor_.directory().Exists(BackendPath(GuestId{1})));
+  EXPECT_FALSE(hypervisor_.directory().Exists("/local/domain/1/device/tmem"));
+  EXPECT_FALSE(hypervisor_.directory().Exists("/local/domain/0/backend/tmem/1"));
 }
 
 // ---- the state table of docs/protocol.md ----
