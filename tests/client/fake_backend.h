@@ -89,7 +89,7 @@ class FakeBackend {
   FakeBackend(const FakeBackend&) = delete;
   FakeBackend& operator=(const FakeBackend&) = delete;
 
-  bool listens() const { return hypervisor_ != nullptr; }
+  bool listens() const { return thread_.joinable(); }
 
   // Makes the backend act on its one guest from outside: kClose, kTakeAway, ...
   void Commit(Fault fault);

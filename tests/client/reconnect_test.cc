@@ -121,6 +121,7 @@ TEST_F(ReconnectTest, WaitersOfEveryKindGoOn) {
   while (started != 5) std::this_thread::yield();
   StartBackend(OnTheStore());
   for (std::thread& thread : threads) thread.join();
+  backend_.reset();  // its thread owns the store
   EXPECT_EQ(store_->pages(), 5u);
 }
 
