@@ -45,6 +45,11 @@ static inline void tmem_compat_end_grant(grant_ref_t ref, struct page *page)
 #define TMEM_COMPAT_REMOVE_OP(name) name
 #endif
 
+/* Who loads the module waits for the connection: five minutes, or with this half a minute. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+#define TMEM_COMPAT_NOT_ESSENTIAL 1
+#endif
+
 /* Copies between a page of the kernel's and a data slot (which is always mapped). */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
 #define tmem_compat_map(page) kmap_atomic(page)

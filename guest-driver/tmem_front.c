@@ -462,6 +462,9 @@ static struct xenbus_driver tmem_front_driver = {
 	.remove = TMEM_COMPAT_REMOVE_OP(tmem_front_remove),
 	.resume = tmem_front_resume,
 	.otherend_changed = tmem_front_changed,
+#ifdef TMEM_COMPAT_NOT_ESSENTIAL
+	.not_essential = true,
+#endif
 	.driver.dev_groups = tmem_front_groups,
 };
 

@@ -14,7 +14,7 @@ set -euo pipefail
 # run to be sure that memory holds what was written.
 tool_packages=(
   qemu-system-x86 busybox-static cpio kmod zstd
-  xenstore-utils stress-ng sqlite3 libxen-dev
+  xenstore-utils stress-ng sqlite3 libxen-dev mmdebstrap
 )
 
 fetch_tools() {

@@ -44,13 +44,14 @@ verdict() {
 run() {
   local name=${1%-*} series_now=${1##*-} log=$cache/log/$1.log start=$SECONDS status=0 initrd result
   load_scenario "$name"
+  prepare_scenario
   initrd=$(scenario_initrd "$name" "$series_now")
   (
     # shellcheck disable=SC2030
     export -f run_tool boot tool tool_libraries die
     export cache dom0_series
     timeout --kill-after=10 "$time_limit" bash -c 'boot "$@"' _ "$initrd" "$memory" "$cpus" \
-      "lab.scenario=$1" stdio </dev/null 2>&1
+      "lab.scenario=$1" stdio "$(scenario_disk)" </dev/null 2>&1
   ) | python3 "$lab/timestamps.py" >"$log" || status=${PIPESTATUS[0]}
   rm -f "$initrd"
   result=$(verdict "$log" "$status" "$time_limit")

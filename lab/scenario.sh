@@ -2,13 +2,15 @@
 #   scenario    what follows below, as shell variables
 #   dom0.sh     runs in dom0 (functions: lab/dom0/lib.sh); prints the verdict
 #   guest.sh    runs in each guest (functions: lab/guest/lib.sh)
+# dom0=systemd asks for the dom0 with systemd, where tmemd is installed with its unit; any other has
+# busybox, and the scenario starts tmemd itself.
 # A scenario runs once for each kernel series that it names, as NAME-SERIES. Sourced.
 
 scenarios=$lab/scenarios
 
 # load_scenario NAME: sets the variables of the scenario.
 load_scenario() {
-  summary='' series=("${all_series[@]}") time_limit=300 memory=2048 cpus=2 programs=()
+  summary='' dom0=busybox series=("${all_series[@]}") time_limit=300 memory=2048 cpus=2 programs=()
   [[ -e $scenarios/$1/scenario ]] || die "there is no scenario '$1'; tools/xenlab list names them"
   . "$scenarios/$1/scenario"
 }
@@ -35,21 +37,44 @@ expand() {
 all_scenarios() { (cd "$scenarios" && ls); }
 
 # scenario_initrd NAME SERIES: dom0's image with the guest's kernel, its image, and the scripts.
+# Prints the archive's name. REQUIRES: load_scenario NAME
 scenario_initrd() {
-  local name=$1 series=$2 folder=$cache/image/run-$1-$2 program
+  local name=$1 series=$2 folder=$cache/image/run-$1-$2 archive=$cache/image/run-$1-$2.cpio
+  local files=$folder/dom0 base=$cache/image/dom0.cpio
   rm -rf "$folder"
-  mkdir -p "$folder"/{dom0,guest}/lab
-  install -m 644 "$scenarios/$name/guest.sh" "$folder/guest/lab/"
-  for program in "${programs[@]}"; do
-    mkdir -p "$folder/guest$library_folder"
-    add_program "$folder/guest" "$(tool "$program")"
-  done
-  pack "$folder/guest" "$folder/guest.cpio"
-  cat "$cache/image/guest-$series.cpio" "$folder/guest.cpio" >"$folder/dom0/lab/guest.cpio"
-  cp "$cache/vmlinux/$series" "$folder/dom0/lab/vmlinux"
-  install -m 644 "$scenarios/$name/dom0.sh" "$folder/dom0/lab/"
+  if [[ $dom0 == systemd ]]; then
+    files=$folder/dom0/payload base=$cache/systemd/initramfs.cpio
+    mkdir -p "$files"
+    cp -a "$cache/image/systemd/." "$files/"
+  fi
+  mkdir -p "$files/lab"
+  guest_archive "$name" "$series" "$folder/guest" >"$files/lab/guest.cpio"
+  cp "$cache/vmlinux/$series" "$files/lab/vmlinux"
+  install -m 644 "$scenarios/$name/dom0.sh" "$files/lab/"
   pack "$folder/dom0" "$folder/dom0.cpio"
-  cat "$cache/image/dom0.cpio" "$folder/dom0.cpio" >"$cache/image/run-$name-$series.cpio"
+  cat "$base" "$folder/dom0.cpio" >"$archive"
   rm -rf "$folder"
-  echo "$cache/image/run-$name-$series.cpio"
+  echo "$archive"
+}
+
+# guest_archive NAME SERIES FOLDER: prints the archive itself.
+guest_archive() {
+  local name=$1 series=$2 folder=$3 program
+  mkdir -p "$folder/lab" "$folder$library_folder"
+  install -m 644 "$scenarios/$name/guest.sh" "$folder/lab/"
+  for program in "${programs[@]}"; do
+    add_program "$folder" "$(tool "$program")"
+  done
+  pack "$folder" "$folder.cpio"
+  cat "$cache/image/guest-$series.cpio" "$folder.cpio"
+}
+
+# The root disk of the scenario's dom0; nothing if it has none.
+scenario_disk() {
+  [[ $dom0 != systemd ]] || echo "$cache/systemd/root.ext4"
+}
+
+# What the scenario needs beyond the build that all share.
+prepare_scenario() {
+  [[ $dom0 != systemd ]] || "$lab/systemd.sh"
 }

@@ -12,6 +12,7 @@ set -euo pipefail
 one=$(expand "${1:-smoke-$dom0_series}" | head -n 1)
 "$lab/build.sh"
 load_scenario "${one%-*}"
+prepare_scenario
 initrd=$(scenario_initrd "${one%-*}" "${one##*-}")
 trap 'rm -f "$initrd"' EXIT
-boot "$initrd" "$memory" "$cpus" lab.shell mon:stdio
+boot "$initrd" "$memory" "$cpus" lab.shell mon:stdio "$(scenario_disk)"

@@ -12,9 +12,6 @@ namespace tmem::client {
 
 namespace {
 
-// How long one attempt to connect again may take. The daemon is there, it has accepted us.
-constexpr auto kHandshakeTime = std::chrono::seconds(30);
-
 // A daemon that opens the device and closes it again, without saying why, is left after so many.
 constexpr int kMaxHandshakes = 8;
 
@@ -223,7 +220,9 @@ Frontend::Outcome Frontend::Follow() {
 }
 
 Frontend::Outcome Frontend::Reconnect() {
-  const auto result = Connect(SteadyClock().Now() + kHandshakeTime);
+  // Without a deadline: a daemon that accepted us may take its time to find our pages again, and to
+  // leave it now would be to let them go.
+  const auto result = Connect(TimePoint::max());
   if (result) return Outcome::kConnected;
   // The name may still be the dying link's; the socket's mode may be about to be set.
   const ErrorCode code = result.error().code;

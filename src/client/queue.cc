@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
+#include "base/copy.h"
 #include "base/units.h"
 #include "hypercall/loopback/channel.h"
 
@@ -148,7 +148,7 @@ bool Queue::Push(tmemif_request request, Pending pending, const std::byte* sourc
     request.u.page.slot = run.first;
   }
   if (pending.code == TMEMIF_OP_PUT_PAGE) {
-    std::memcpy(SlotAt(pending.slot), source, pending.count * kPageSize);
+    Copy(SlotAt(pending.slot), source, pending.count * kPageSize);
     stats_.puts += pending.count;
   } else if (pending.code == TMEMIF_OP_GET_PAGE) {
     stats_.gets += pending.count;
@@ -199,7 +199,7 @@ void Queue::Deliver(const Pending& pending, const tmemif_response& response) {
     std::byte* const destination = operation->destination + pending.first * kPageSize;
     for (uint64_t left = response.done; left != 0; left &= left - 1) {
       const auto page = static_cast<uint32_t>(std::countr_zero(left));
-      std::memcpy(destination + page * kPageSize, SlotAt(pending.slot + page), kPageSize);
+      Copy(destination + page * kPageSize, SlotAt(pending.slot + page), kPageSize);
     }
   }
   slots_.Release(pending.slots_taken);

@@ -156,9 +156,11 @@ std::vector<Row> TopModel::Sorted() const {
   std::vector<Row> rows;
   for (const auto& [id, row] : rows_) rows.push_back(row);
   const Column& column = *ColumnOf(key_);
-  std::ranges::stable_sort(rows, [&](const Row& a, const Row& b) {
-    if (column.value == nullptr) return column.text(a) < column.text(b);
-    return column.value(a) > column.value(b);
+  std::ranges::sort(rows, [&](const Row& a, const Row& b) {
+    if (column.value == nullptr) {
+      return std::pair(column.text(a), a.id) < std::pair(column.text(b), b.id);
+    }
+    return std::pair(-column.value(a), a.id) < std::pair(-column.value(b), b.id);
   });
   if (reversed_) std::ranges::reverse(rows);
   return rows;

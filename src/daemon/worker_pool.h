@@ -13,11 +13,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/adaptive_spin.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "compress/page_codec.h"
-#include "daemon/adaptive_spin.h"
 #include "daemon/queue_poller.h"
 #include "hypercall/backend.h"
 

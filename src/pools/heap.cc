@@ -87,7 +87,9 @@ Heap::Slot Heap::AllocateIn(SegmentId segment) {
   // Relaxed: whoever reads it to evict holds the lock that we hold.
   info.unpublished.fetch_add(1, std::memory_order_relaxed);
   if (info.used == SlotsPerSegment(info.size_class)) Unlist(segment);
-  return Slot(this, segment, word * kBitsPerWord + bit);
+  const uint32_t slot = word * kBitsPerWord + bit;
+  __builtin_prefetch(&HeaderIn(segment, slot), /*rw=*/1);  // the caller will fill it
+  return Slot(this, segment, slot);
 }
 
 void Heap::Open(SegmentId segment, SizeClass size_class) {

@@ -123,38 +123,46 @@ Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Fou
 
 // ---- put ----
 
-// Enters the filled slot under the page's index; returns what was there. The object exists or is
-// made; its payer is the charge's.
-Location Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref,
-                         const Payload& payload, Heap::Slot& slot, Charge& charge) {
+// Enters the filled slot under the page's index, in place of what was found there. Makes the object
+// if there is none; its payer is the charge's.
+void Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
+                     const Payload& payload, Heap::Slot& slot, Charge& charge) {
   PoolShard& shard = partition.pools[ref.pool];
-  ObjectNumber number = partition.objects.Find(hash, ref.pool, ref.object);
-  if (number == kNoObject) {
-    number = partition.objects.Insert(hash, ref.pool, ref.object);
-    partition.objects.At(number)->payer = &charge.ledger();
+  if (found.object == nullptr) {
+    found.number = partition.objects.Insert(hash, ref.pool, ref.object);
+    found.object = partition.objects.At(found.number);
+    found.object->payer = &charge.ledger();
     ++shard.stored.objects;
   }
-  Object& object = *partition.objects.At(number);
-
   RecordHeader& header = slot.header();
-  header.object = HeaderObject(number, hash);
+  header.object = HeaderObject(found.number, hash);
   header.index = ref.index.value;
   const Location location(slot.segment(), slot.slot(), payload.codec, payload.bytes.size());
-  const Location old = object.pages.Exchange(ref.index.value, location, partition.node_memory);
+  if (found.location != nullptr) {
+    *found.location = location;
+  } else {
+    found.object->pages.Exchange(ref.index.value, location, partition.node_memory);
+  }
   // Release: whoever sees the record live sees all of it.
   header.state.store(++partition.last_sequence << 8 | RecordHeader::kLive,
                      std::memory_order_release);
   slot.Publish();
-  object.charged += charge.amount();
+  found.object->charged += charge.amount();
   charge.Keep();
   Count(shard, location, 1);
-  return old;
+}
+
+// Moves an object's charge to another ledger, if that has room.
+bool Keyspace::TakeOver(Object& object, Ledger& payer) {
+  if (object.payer == &payer) return true;
+  if (!payer.TryCharge(object.charged)) return false;
+  object.payer->Release(object.charged);
+  object.payer = &payer;
+  return true;
 }
 
 PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
                             Heap::Slot slot, Charge charge, OldPage old_page) {
-  // The lock below orders the streamed bytes before the record turns live.
-  StreamingCopy(slot.payload(), payload.bytes.data(), payload.bytes.size());
   RecordHeader& header = slot.header();
   header.length = static_cast<uint16_t>(payload.bytes.size());
   header.codec = payload.codec;
@@ -167,31 +175,28 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payl
   if (!ref.ticket.Valid()) return PutStatus::kNoPool;
   PoolCounters& counters = partition.pools[ref.pool].counters;
   ++counters.puts;
-
   const Found found = Find(partition, hash, ref);
-  const bool replaces = old_page == OldPage::kDropped || found.location != nullptr;
-  if (found.object != nullptr && found.object->payer != &charge.ledger()) {
-    if (!charge.ledger().TryCharge(found.object->charged)) {
-      ++counters.puts_no_memory;
-      counters.dup_puts_flushed += replaces;
-      if (found.location != nullptr) {
-        freed.Add(TakeOut(partition, page_class, found, ref.index.value));
-      }
-      return PutStatus::kNoMemory;
-    }
-    found.object->payer->Release(found.object->charged);
-    found.object->payer = &charge.ledger();
-  }
+  // Under the lock, so that nothing stands between the search and the copy, and their cache misses
+  // are under way together. The locked instructions of Enter order the streamed bytes.
+  StreamingCopy(slot.payload(), payload.bytes.data(), payload.bytes.size());
+  const Location old = found.location != nullptr ? *found.location : Location();
+  if (old) __builtin_prefetch(&heap(page_class).HeaderOf(old), /*rw=*/1);
 
-  const Location old = Enter(partition, hash, ref, payload, slot, charge);
+  const bool replaces = old_page == OldPage::kDropped || old;
+  if (found.object != nullptr && !TakeOver(*found.object, charge.ledger())) {
+    ++counters.puts_no_memory;
+    counters.dup_puts_flushed += replaces;
+    if (old) freed.Add(TakeOut(partition, page_class, found, ref.index.value));
+    return PutStatus::kNoMemory;
+  }
+  Enter(partition, hash, ref, found, payload, slot, charge);
   ++counters.puts_stored;
   counters.dup_puts_replaced += replaces;
   if (old) {
-    Object& object = *partition.objects.At(partition.objects.Find(hash, ref.pool, ref.object));
     heap(page_class).HeaderOf(old).state.store(0, std::memory_order_relaxed);
     Count(partition.pools[ref.pool], old, -1);
-    object.payer->Release(old.charge());
-    object.charged -= old.charge();
+    found.object->payer->Release(old.charge());
+    found.object->charged -= old.charge();
     freed.Add(old);
   }
   return PutStatus::kStored;

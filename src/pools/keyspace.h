@@ -141,8 +141,10 @@ class Keyspace final : public Evictable {
   static Found Find(Partition& partition, uint64_t hash, const PageRef& ref)
       TMEM_REQUIRES(partition.mutex);
 
-  Location Enter(Partition& partition, uint64_t hash, const PageRef& ref, const Payload& payload,
-                 Heap::Slot& slot, Charge& charge) TMEM_REQUIRES(partition.mutex);
+  static void Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
+                    const Payload& payload, Heap::Slot& slot, Charge& charge)
+      TMEM_REQUIRES(partition.mutex);
+  static bool TakeOver(Object& object, Ledger& payer);
   Location TakeOut(Partition& partition, PageClass page_class, const Found& found, uint32_t index)
       TMEM_REQUIRES(partition.mutex);
   static void Count(PoolShard& shard, Location location, int64_t sign);

@@ -271,6 +271,11 @@ std::shared_ptr<FakeGuest> FakeHypervisor::AddGuest(uint16_t domid, std::string_
   return guest;
 }
 
+std::shared_ptr<FakeGuest> FakeHypervisor::GuestOf(uint16_t domid) const {
+  const auto at = guests_.find(GuestId{domid});
+  return at == guests_.end() ? nullptr : at->second;
+}
+
 void FakeHypervisor::RemoveGuest(uint16_t domid) {
   guests_.erase(GuestId{domid});
   (void)directory_.Remove(fmt::format("/local/domain/{}", domid));

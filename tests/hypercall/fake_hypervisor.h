@@ -136,6 +136,8 @@ class FakeHypervisor final : public Hypervisor {
   Result<std::unique_ptr<EventChannel>> Bind(GuestId guest, EventPort port) override;
 
   std::shared_ptr<FakeGuest> AddGuest(uint16_t domid, std::string_view name, const Uuid& uuid);
+  // Null: no such guest.
+  std::shared_ptr<FakeGuest> GuestOf(uint16_t domid) const;
   // Its folder goes, and the release is reported.
   void RemoveGuest(uint16_t domid);
 

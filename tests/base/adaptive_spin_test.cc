@@ -1,9 +1,9 @@
-#include "daemon/adaptive_spin.h"
+#include "base/adaptive_spin.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace tmem::daemon {
+namespace tmem {
 namespace {
 
 using std::chrono::microseconds;
@@ -58,4 +58,4 @@ RC_GTEST_PROP(AdaptiveSpinTest, NeverLeavesItsBounds,
 }
 
 }  // namespace
-}  // namespace tmem::daemon
+}  // namespace tmem

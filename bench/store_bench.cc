@@ -1,0 +1,388 @@
+// What the page store costs, beside what the same work costs without it.
+//
+//   bench_store [--benchmark_filter=REGEX] [--benchmark_out=FILE --benchmark_out_format=json]
+//   TMEM_CORPUS=DIR bench_store --benchmark_filter=lz4      (pages of tools/page-corpus)
+//
+// Time is ns an operation, the mean of all rounds; the counters are medians of rounds, in which the
+// operation and its yardstick took turns: `ns` and `yardstick_ns`, and `ratio`, which is what the
+// targets are about. Yardsticks: memcpy of random 4 KiB pages between two buffers of the store's
+// size, both on huge pages as the store is; for LZ4 the bare codec on the same pages.
+//
+// Handles are random. Pages are put from, and got into, a few private pages that are warm in the
+// cache, as the daemon does it (it copies them from and to the guest's slots); `put_cold` and
+// `get_cold` use random pages of the yardstick's buffers instead. A put replaces a page, a
+// persistent get leaves it (and verifies its checksum), an ephemeral get takes it. raw:2M needs 14
+// GiB of memory and is left out without.
+#include <benchmark/benchmark.h>
+#include <lz4.h>
+
+#include <algorithm>
+#include <array>
+#include <barrier>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "filled_store.h"
+#include "page_buffer.h"
+#include "page_corpus.h"
+#include "rounds.h"
+
+namespace tmem {
+namespace {
+
+using benchmark::State;
+using enum PageClass;
+
+constexpr uint32_t kOneGiB = 1 << 18;      // pages
+constexpr uint32_t kTwoMillion = 1 << 21;  // pages
+constexpr uint32_t kRound = 4096;          // operations
+constexpr int kRounds = 100;
+
+void Report(State& state, const Rounds& ours, const Rounds& yardstick) {
+  state.counters["ns"] = ours.MedianNs();
+  state.counters["yardstick_ns"] = yardstick.MedianNs();
+  state.counters["ratio"] = ours.MedianNs() / yardstick.MedianNs();
+}
+
+// Two buffers and a store between them.
+struct RawBed {
+  RawBed(uint32_t pages, PageClass page_class, uint32_t buffer_pages)
+      : from(buffer_pages), to(buffer_pages), filled(pages, page_class, CompressMode::kOff) {
+    std::vector<uint32_t> order(pages);
+    std::iota(order.begin(), order.end(), 0u);
+    std::shuffle(order.begin(), order.end(), std::mt19937(1));
+    for (const uint32_t page : order) Put(page);
+  }
+
+  uint32_t AnyPage() { return random.Below(filled.pages()); }
+  MutablePageView Warm() { return from.page(next_warm_++ % kWarmPages); }
+  MutablePageView ColdSource() { return from.page(random.Below(from.size())); }
+  MutablePageView ColdTarget() { return to.page(random.Below(to.size())); }
+  void Put(uint32_t page) { filled.Put(page, Warm()); }
+  void Get(uint32_t page) { filled.Get(page, Warm()); }
+  void Copy() { std::copy_n(ColdSource().data(), kPageSize, ColdTarget().data()); }
+
+  FastRandom random{1};
+  PageBuffer from;
+  PageBuffer to;
+  FilledStore filled;
+
+ private:
+  static constexpr uint32_t kWarmPages = 16;
+  uint32_t next_warm_ = 0;
+};
+
+void InTurnWithCopies(State& state, RawBed& bed, const std::function<void(uint32_t)>& operate) {
+  Rounds operations;
+  Rounds copies;
+  for (auto _ : state) {
+    copies.Time(kRound, [&](uint32_t) { bed.Copy(); });
+    state.SetIterationTime(operations.Time(kRound, [&](uint32_t) { operate(bed.AnyPage()); }));
+  }
+  Report(state, operations, copies);
+}
+
+void RawPut(State& state, RawBed& bed) {
+  InTurnWithCopies(state, bed, [&bed](uint32_t page) { bed.Put(page); });
+}
+void RawPutCold(State& state, RawBed& bed) {
+  InTurnWithCopies(state, bed, [&bed](uint32_t page) { bed.filled.Put(page, bed.ColdSource()); });
+}
+void RawGet(State& state, RawBed& bed) {
+  InTurnWithCopies(state, bed, [&bed](uint32_t page) { bed.Get(page); });
+}
+void RawGetCold(State& state, RawBed& bed) {
+  InTurnWithCopies(state, bed, [&bed](uint32_t page) { bed.filled.Get(page, bed.ColdTarget()); });
+}
+
+// Pages that all differ, in random order, so that each round can take away and put back.
+class Turns {
+ public:
+  explicit Turns(uint32_t count) : order_(count) {
+    std::iota(order_.begin(), order_.end(), 0u);
+    std::shuffle(order_.begin(), order_.end(), std::mt19937(2));
+  }
+  void NextRound() { start_ = (start_ + kRound) % order_.size(); }
+  uint32_t operator[](uint32_t i) const { return order_[(start_ + i) % order_.size()]; }
+
+ private:
+  std::vector<uint32_t> order_;
+  size_t start_ = 0;
+};
+
+enum class Measured { kTake, kPutBack };
+
+void TakeAndPutBack(State& state, RawBed& bed, Measured measured,
+                    const std::function<void(uint32_t)>& take) {
+  Rounds taken;
+  Rounds put_back;
+  Rounds copies;
+  Turns turns(bed.filled.pages());
+  for (auto _ : state) {
+    copies.Time(kRound, [&](uint32_t) { bed.Copy(); });
+    const double take_time = taken.Time(kRound, [&](uint32_t i) { take(turns[i]); });
+    const double put_time = put_back.Time(kRound, [&](uint32_t i) { bed.Put(turns[i]); });
+    state.SetIterationTime(measured == Measured::kTake ? take_time : put_time);
+    turns.NextRound();
+  }
+  Report(state, measured == Measured::kTake ? taken : put_back, copies);
+}
+
+void RawExclusiveGet(State& state, RawBed& bed) {
+  TakeAndPutBack(state, bed, Measured::kTake, [&bed](uint32_t page) { bed.Get(page); });
+}
+
+void RawNewPut(State& state, RawBed& bed) {
+  TakeAndPutBack(state, bed, Measured::kPutBack,
+                 [&bed](uint32_t page) { bed.filled.FlushPage(page); });
+}
+
+void FlushPage(State& state, RawBed& bed) {
+  TakeAndPutBack(state, bed, Measured::kTake,
+                 [&bed](uint32_t page) { bed.filled.FlushPage(page); });
+}
+
+// A whole object of 1,024 pages.
+void FlushObject(State& state, RawBed& bed) {
+  constexpr uint32_t kPages = FilledStore::kPagesAnObject;
+  Rounds flushes;
+  for (auto _ : state) {
+    const uint32_t object = bed.random.Below(bed.filled.pages() / kPages);
+    state.SetIterationTime(flushes.Time(1, [&](uint32_t) { bed.filled.FlushObject(object); }));
+    for (uint32_t i = 0; i < kPages; ++i) bed.Put(object * kPages + i);
+  }
+  state.counters["ns"] = flushes.MedianNs();
+}
+
+void Overhead(State& state, RawBed& bed) {
+  for (auto _ : state) {
+    const FilledStore::Overhead overhead = bed.filled.OverheadAPage();
+    state.counters["payload"] = overhead.payload;
+    state.counters["index"] = overhead.index;
+    state.counters["segments"] = overhead.segments;
+    state.counters["beside"] = overhead.beside();
+  }
+}
+
+// ---- LZ4 ----
+
+// A store of a corpus's pages over and over, and the same payloads one after the other in memory.
+struct Lz4Bed {
+  explicit Lz4Bed(const PageCorpus& pages)
+      : corpus(pages), filled(kOneGiB, kPersistent, CompressMode::kFast) {
+    starts.reserve(kOneGiB + 1);
+    for (uint32_t i = 0; i < kOneGiB; ++i) {
+      filled.Put(i, PageOf(i));
+      starts.push_back(payloads.size());
+      const size_t size = Compress(PageOf(i));
+      // What does not shrink enough is kept raw by the store, and has no payload to decode here.
+      if (size > 0) {
+        payloads.insert(payloads.end(), scratch.begin(),
+                        scratch.begin() + static_cast<int64_t>(size));
+      }
+    }
+    starts.push_back(payloads.size());
+  }
+
+  uint32_t AnyPage() { return random.Below(kOneGiB); }
+  PageView PageOf(uint32_t index) const { return corpus.page(index % corpus.size()); }
+  size_t Compress(PageView page) {
+    const int size = LZ4_compress_fast_extState(
+        &state, reinterpret_cast<const char*>(page.data()), scratch.data(), kPageSize,
+        static_cast<int>(scratch.size()), /*acceleration=*/1);
+    return static_cast<size_t>(std::max(size, 0));
+  }
+  // A page that LZ4 shrinks enough.
+  uint32_t AnyCompressed() {
+    for (;;) {
+      const uint32_t page = AnyPage();
+      if (starts[page] != starts[page + 1]) return page;
+    }
+  }
+  void Decompress(uint32_t page) {
+    const int size =
+        LZ4_decompress_safe(payloads.data() + starts[page], reinterpret_cast<char*>(out.data()),
+                            static_cast<int>(starts[page + 1] - starts[page]), kPageSize);
+    benchmark::DoNotOptimize(size);
+  }
+
+  FastRandom random{1};
+  const PageCorpus& corpus;
+  FilledStore filled;
+  LZ4_stream_t state;
+  std::array<char, kMaxCompressed> scratch;
+  alignas(64) std::array<std::byte, kPageSize> out;
+  std::vector<char> payloads;
+  std::vector<size_t> starts;
+};
+
+void Lz4Put(State& state, Lz4Bed& bed) {
+  Rounds puts;
+  Rounds codec;
+  std::array<uint32_t, kRound> pages;
+  for (auto _ : state) {
+    for (uint32_t& page : pages) page = bed.AnyPage();
+    codec.Time(kRound,
+               [&](uint32_t i) { benchmark::DoNotOptimize(bed.Compress(bed.PageOf(pages[i]))); });
+    state.SetIterationTime(
+        puts.Time(kRound, [&](uint32_t i) { bed.filled.Put(pages[i], bed.PageOf(pages[i])); }));
+  }
+  Report(state, puts, codec);
+}
+
+void Lz4Get(State& state, Lz4Bed& bed) {
+  Rounds gets;
+  Rounds codec;
+  std::array<uint32_t, kRound> pages;
+  for (auto _ : state) {
+    for (uint32_t& page : pages) page = bed.AnyCompressed();
+    codec.Time(kRound, [&](uint32_t i) { bed.Decompress(pages[i]); });
+    for (uint32_t& page : pages) page = bed.AnyCompressed();  // not what is in the cache by now
+    state.SetIterationTime(
+        gets.Time(kRound, [&](uint32_t i) { bed.filled.Get(pages[i], bed.out); }));
+  }
+  Report(state, gets, codec);
+  const auto overhead = bed.filled.OverheadAPage();
+  state.counters["payload"] = overhead.payload;
+  state.counters["beside"] = overhead.beside();
+}
+
+// ---- two guests on two threads ----
+
+// Rounds of one thread alone and of two at once; `speedup` is how much more two get done.
+void TwoGuests(State& state) {
+  constexpr uint32_t kPages = kOneGiB / 4;
+  FilledStore filled(kPages, kPersistent, CompressMode::kOff, 2);
+  PageBuffer source(kPages);
+  for (uint32_t page = 0; page < kPages; ++page) {
+    for (const uint16_t guest : {uint16_t{0}, uint16_t{1}}) {
+      filled.Put(page, source.page(page), guest);
+    }
+  }
+  const auto round = [&](uint16_t guest, FastRandom& random, Rounds& rounds) {
+    rounds.Time(kRound, [&](uint32_t) {
+      filled.Put(random.Below(kPages), source.page(random.Below(kPages)), guest);
+    });
+  };
+
+  std::barrier turn(2);
+  bool done = false;  // written and read on different sides of the barrier
+  std::thread second([&] {
+    FastRandom random(2);
+    Rounds rounds;
+    for (;;) {
+      turn.arrive_and_wait();
+      if (done) return;
+      round(1, random, rounds);
+      turn.arrive_and_wait();
+    }
+  });
+  FastRandom random(1);
+  Rounds ignored;
+  Rounds alone;
+  Rounds together;
+  for (auto _ : state) {
+    alone.TimeOnce([&] { round(0, random, ignored); });
+    state.SetIterationTime(together.TimeOnce([&] {
+      turn.arrive_and_wait();
+      round(0, random, ignored);
+      turn.arrive_and_wait();
+    }) / kRound);
+  }
+  done = true;
+  turn.arrive_and_wait();
+  second.join();
+  state.counters["ns"] = together.MedianNs() / kRound;
+  state.counters["yardstick_ns"] = alone.MedianNs() / kRound;
+  state.counters["speedup"] = 2 * alone.MedianNs() / together.MedianNs();
+}
+
+// ---- the list ----
+
+// What a benchmark runs on takes seconds to fill, and two of them may not fit into memory: it is
+// made when first used, and freed when another one is.
+class Beds {
+ public:
+  template <class Bed>
+  Bed& Use(const std::string& name, const std::function<std::unique_ptr<Bed>()>& make) {
+    if (name != name_) {
+      bed_.reset();
+      bed_ = make();
+      name_ = name;
+    }
+    return *static_cast<Bed*>(bed_.get());
+  }
+
+ private:
+  std::string name_;
+  std::shared_ptr<void> bed_;
+};
+
+template <class Bed>
+void Register(Beds& beds, const std::string& bed_name,
+              const std::function<std::unique_ptr<Bed>()>& make, const std::string& name,
+              void (*function)(State&, Bed&), int rounds = kRounds) {
+  benchmark::RegisterBenchmark((bed_name + "/" + name).c_str(),
+                               [&beds, bed_name, make, function](State& state) {
+                                 function(state, beds.Use<Bed>(bed_name, make));
+                               })
+      ->UseManualTime()
+      ->Iterations(rounds);
+}
+
+void RegisterRaw(Beds& beds, const std::string& size, uint32_t pages, uint32_t buffer_pages) {
+  const auto bed_of = [=](PageClass page_class) -> std::function<std::unique_ptr<RawBed>()> {
+    return [=] { return std::make_unique<RawBed>(pages, page_class, buffer_pages); };
+  };
+  const std::string swap = "raw:" + size + "/persistent";
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "put", RawPut);
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "get", RawGet);
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "put_cold", RawPutCold);
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "get_cold", RawGetCold);
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "put_new", RawNewPut);
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "flush_page", FlushPage);
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "flush_object_of_1024", FlushObject);
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "bytes_a_page", Overhead, 1);
+  const std::string cache = "raw:" + size + "/ephemeral";
+  Register<RawBed>(beds, cache, bed_of(kEphemeral), "put", RawPut);
+  Register<RawBed>(beds, cache, bed_of(kEphemeral), "put_new", RawNewPut);
+  Register<RawBed>(beds, cache, bed_of(kEphemeral), "exclusive_get", RawExclusiveGet);
+}
+
+void RegisterAll(Beds& beds, const std::vector<PageCorpus>& corpora) {
+  RegisterRaw(beds, "1GiB", kOneGiB, kOneGiB);
+  // Smaller buffers here, or it would take 24 GiB; they are far larger than any cache, too.
+  if (AvailableMemory() >= GiB(14)) RegisterRaw(beds, "2M", kTwoMillion, kTwoMillion / 4);
+  for (const PageCorpus& corpus : corpora) {
+    const std::function<std::unique_ptr<Lz4Bed>()> make = [&corpus] {
+      return std::make_unique<Lz4Bed>(corpus);
+    };
+    Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "put", Lz4Put);
+    Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "get", Lz4Get);
+  }
+  benchmark::RegisterBenchmark("two_guests/put", TwoGuests)->UseManualTime()->Iterations(kRounds);
+}
+
+}  // namespace
+}  // namespace tmem
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  const auto corpora = tmem::LoadCorpora(8192);
+  if (!corpora) {
+    std::fprintf(stderr, "bench_store: %s\n", corpora.error().message.c_str());
+    return 1;
+  }
+  tmem::Beds beds;
+  tmem::RegisterAll(beds, *corpora);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}
