@@ -57,12 +57,14 @@ static void not_granted(struct evil *evil, struct tmemif_directory *page)
 static void overrun(struct evil *evil)
 {
 	evil->q->req_prod += evil->q->entries + 1;
+	/* As a correct frontend shows its requests. */
 	virt_store_release(&evil->q->ring->req_prod, evil->q->req_prod);
 	evil_kick(evil);
 }
 
 static void backwards(struct evil *evil)
 {
+	/* The same. */
 	virt_store_release(&evil->q->ring->req_prod, evil->q->req_prod - 1);
 	evil_kick(evil);
 }
