@@ -29,6 +29,9 @@ enum class Codec : uint8_t {
   kZstd = 4,        // one zstd frame of one block: no magic number, content size, checksum
 };
 
+// False for bytes that name none.
+constexpr bool IsCodec(Codec codec) { return codec >= Codec::kRaw && codec <= Codec::kZstd; }
+
 // What an administrator chooses, per guest and per class of pool.
 enum class CompressMode : uint8_t {
   kOff,    // raw, or same-filled

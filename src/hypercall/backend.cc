@@ -27,7 +27,8 @@ using namespace std::chrono_literals;
 constexpr std::string_view kGuestsToken = "guests";
 constexpr std::string_view kFrontendToken = "frontend:";
 
-// How soon a connection is tried again whose event channel an ending process still holds.
+// How soon a connection is tried again whose event channel an ending process still holds, and
+// guests whose pages are still being found.
 constexpr auto kRetryAfter = 20ms;
 
 // A hostile guest can violate the protocol as often as it is forgiven; the log is not its to fill.
@@ -105,6 +106,8 @@ class Backend::Impl {
   void AddGuest(const GuestInfo& info);
   void RemoveGuest(GuestId id);
   void Follow(GuestId id);
+  void RemoveSurvivors(const std::vector<GuestInfo>& guests);
+  void RetrySoon();
   void HandleReports();
   void HandleRetries();
 
@@ -115,7 +118,9 @@ class Backend::Impl {
   std::map<GuestId, Uuid> refused_;  // guests that may not use tmem: told once
 
   UniqueFd retry_timer_;
-  std::set<GuestId> to_retry_;
+  std::set<GuestId> to_retry_;    // connections to follow
+  bool guests_to_retry_ = false;  // some could not be added yet
+  bool retry_is_set_ = false;
 
   UniqueFd report_event_;  // raised by workers that found a violation
 
@@ -162,10 +167,13 @@ void Backend::Impl::HandleEvents() {
 void Backend::Impl::Follow(GuestId id) {
   const auto at = connections_.find(id);
   if (at == connections_.end() || !at->second->FollowFrontend()) return;
-  // The timer runs already for those that wait: who comes later must not put them off.
-  const bool running = !to_retry_.empty();
   to_retry_.insert(id);
-  if (running) return;
+  RetrySoon();
+}
+
+void Backend::Impl::RetrySoon() {
+  // The timer runs already for those that wait: who comes later must not put them off.
+  if (std::exchange(retry_is_set_, true)) return;
   itimerspec when{};
   when.it_value.tv_nsec = std::chrono::nanoseconds(kRetryAfter).count();
   timerfd_settime(retry_timer_.get(), 0, &when, nullptr);
@@ -173,7 +181,9 @@ void Backend::Impl::Follow(GuestId id) {
 
 void Backend::Impl::HandleRetries() {
   if (!Drain(retry_timer_.get())) return;
+  retry_is_set_ = false;
   for (const GuestId id : std::exchange(to_retry_, {})) Follow(id);
+  if (std::exchange(guests_to_retry_, false)) FollowGuests();
 }
 
 void Backend::Impl::HandleReports() {
@@ -200,6 +210,21 @@ void Backend::Impl::FollowGuests() {
   for (const GuestInfo& info : *guests) {
     if (!connections_.contains(info.id) && !refused_.contains(info.id)) AddGuest(info);
   }
+  RemoveSurvivors(*guests);
+}
+
+// Guests that the store has from a daemon before us, and that do not run any more or may not use
+// tmem now. Those whose pages are still being found wait for AddGuest.
+void Backend::Impl::RemoveSurvivors(const std::vector<GuestInfo>& guests) {
+  for (const GuestIdentity& survivor : context_.store.Survivors()) {
+    const bool runs = std::ranges::any_of(guests, [&](const GuestInfo& info) {
+      return info.id == survivor.id && info.uuid == survivor.uuid;
+    });
+    if (runs && !refused_.contains(survivor.id)) continue;
+    spdlog::info("guest {} ({}): {}; its pages are freed", survivor.id.value, survivor.name,
+                 runs ? "may not use tmem any more" : "went while tmemd was away");
+    context_.store.RemoveGuest(survivor.id);
+  }
 }
 
 void Backend::Impl::AddGuest(const GuestInfo& info) {
@@ -211,7 +236,12 @@ void Backend::Impl::AddGuest(const GuestInfo& info) {
     }
     return;
   }
-  auto guest = context_.store.AddGuest(info.id, *settings);
+  auto guest =
+      context_.store.AddGuest({.id = info.id, .uuid = info.uuid, .name = info.name}, *settings);
+  if (!guest && guest.error().code == ErrorCode::kUnavailable) {
+    guests_to_retry_ = true;
+    return RetrySoon();
+  }
   if (!guest) {
     spdlog::error("guest {} ({}): {}", info.id.value, info.name, guest.error().message);
     return;

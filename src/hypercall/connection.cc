@@ -74,6 +74,9 @@ Result<void> Connection::WriteNodes() {
     nodes.push_back({front("backend-id"), fmt::format("{}", kBackendDomain.value), {}});
     nodes.push_back({front(keys::kState), ToNode(XenbusState::kInitialising), {}});
   }
+  if (known && (*state == XenbusState::kInitialising || *state == XenbusState::kClosed)) {
+    Store::ForgetRequests(*guest_);  // it will come with new rings
+  }
   if (!known || *state != XenbusState::kConnected) {
     nodes.push_back({back(keys::kState), ToNode(XenbusState::kInitWait), {}});
   }
@@ -123,6 +126,7 @@ void Connection::Wait() {
   if (DropQueues()) return HandleReport();
   tries_in_vain_ = 0;
   state_ = State::kWaiting;
+  Store::ForgetRequests(*guest_);  // it comes with new rings
   SetState(XenbusState::kInitWait);
 }
 

@@ -148,6 +148,7 @@ Result<std::vector<Queue::Parts>> MapOffer(Hypervisor& hypervisor, GuestId guest
   for (const Offer::QueueKeys& keys : offer.queues) {
     auto queue = MapQueue(hypervisor, guest, offer, keys);
     if (!queue) return std::unexpected(std::move(queue).error());
+    queue->number = static_cast<uint32_t>(parts.size());
     parts.push_back(std::move(*queue));
   }
   return parts;

@@ -102,7 +102,8 @@ Queue::Queue(Store& store, std::shared_ptr<Guest> guest, Parts parts, OnViolatio
       store_(store),
       guest_(std::move(guest)),
       on_violation_(std::move(on_violation)),
-      ring_(parts_.ring->bytes(), parts_.ring_page_order) {}
+      ring_(parts_.ring->bytes(), parts_.ring_page_order),
+      first_(ring_.answered()) {}
 
 Queue::Turn Queue::Process(PageCodec& codec, PageCount budget) {
   Turn turn = Turn::kIdle;
@@ -198,6 +199,11 @@ Queue::Outcome Queue::Execute(PageCodec& codec) {
   }
 }
 
+RingPosition Queue::Position() const {
+  const uint32_t index = ring_.answered();
+  return {.queue = parts_.number, .index = index, .again = index - first_ < ring_.entries()};
+}
+
 Queue::Outcome Queue::NewPool() {
   const tmemif_new_pool_args& args = request_->u.new_pool;
   const uint32_t page_order = args.flags >> TMEMIF_POOL_PAGESIZE_SHIFT & TMEMIF_POOL_PAGESIZE_MASK;
@@ -210,13 +216,14 @@ Queue::Outcome Queue::NewPool() {
   if ((args.flags & TMEMIF_POOL_PERSIST) != 0) options.page_class = PageClass::kPersistent;
   options.shared = (args.flags & TMEMIF_POOL_SHARED) != 0;
   options.uuid = Uuid{{args.uuid[0], args.uuid[1]}};
-  const auto pool = store_.NewPool(*guest_, options);
+  const auto pool = store_.NewPool(*guest_, options, Position());
   if (pool) return {.status = static_cast<int32_t>(pool->value)};
   return {.status = Negative(pool.error() == NewPoolError::kDenied ? TMEMIF_EPERM : TMEMIF_ENOSPC)};
 }
 
 Queue::Outcome Queue::DestroyPool() {
-  const FlushStatus status = store_.DestroyPool(*guest_, PoolId{request_->pool}, kFlushStep);
+  const FlushStatus status =
+      store_.DestroyPool(*guest_, PoolId{request_->pool}, kFlushStep, Position());
   return {
       .finished = status != FlushStatus::kMore, .status = StatusOf(status), .cost = kFlushStepCost};
 }

@@ -45,6 +45,7 @@ class Queue {
     std::unique_ptr<EventChannel> channel;
     uint32_t ring_page_order = 0;
     Agreement agreement;
+    uint32_t number = 0;  // among the connection's queues
   };
 
   // Called once, from the worker, with the reason of a violation.
@@ -84,6 +85,8 @@ class Queue {
   void Break(std::string_view reason);
 
   Outcome Execute(PageCodec& codec);
+  // Of the request in hand.
+  RingPosition Position() const;
   Outcome NewPool();
   Outcome DestroyPool();
   Outcome PutPages(PageCodec& codec);
@@ -97,6 +100,7 @@ class Queue {
   const std::shared_ptr<Guest> guest_;
   const OnViolation on_violation_;
   BackRing ring_;
+  const uint32_t first_;  // where we began: requests that wait there may have been executed before
   bool broken_ = false;
   std::optional<tmemif_request> request_;  // in hand: checked, and not answered yet
   bool answered_waited_for_ = false;       // a response since the last push is not of a posted put

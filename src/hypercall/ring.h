@@ -34,6 +34,10 @@ class BackRing {
   // Answers the oldest request that was taken and not answered. The frontend sees it after Push.
   void Answer(const tmemif_response& response);
 
+  // The index of the oldest request that is not answered: the one in hand.
+  uint32_t answered() const { return responses_; }
+  uint32_t entries() const { return TMEMIF_RING_ENTRIES(order_); }
+
   // How many responses were given since the last Push.
   uint32_t unpushed() const { return responses_ - pushed_; }
 

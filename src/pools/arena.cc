@@ -1,37 +1,94 @@
 #include "pools/arena.h"
 
-#include <fmt/format.h>
-#include <sys/mman.h>
+#include <algorithm>
+#include <utility>
 
 namespace tmem {
 
 namespace {
 // One segment more than may be taken: ReleaseWarm has one in its hands now and then, which is
 // neither taken nor free.
-size_t AddressSpace(uint32_t max_segments) { return (size_t{max_segments} + 1) * kSegmentSize; }
+constexpr size_t kSpare = 1;
 }  // namespace
 
 Result<std::unique_ptr<Arena>> Arena::Create(uint32_t max_segments) {
-  auto table = SegmentTable::Create(max_segments + 1);
-  if (!table) return std::unexpected(std::move(table).error());
-  const size_t bytes = AddressSpace(max_segments);
-  void* const base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (base == MAP_FAILED) {
-    return std::unexpected(SystemError(
-        fmt::format("cannot reserve {} of address space for the store", HumanBytes(Bytes(bytes)))));
-  }
-  // Huge pages halve the cost of random page copies; a kernel without them is merely slower.
-  (void)madvise(base, bytes, MADV_HUGEPAGE);
-  // Pages of guests do not belong in a core dump of the daemon.
-  (void)madvise(base, bytes, MADV_DONTDUMP);
-  return std::unique_ptr<Arena>(
-      new Arena(static_cast<std::byte*>(base), max_segments, std::move(*table)));
+  auto segments = Region::Anonymous((max_segments + kSpare) * kSegmentSize);
+  if (!segments) return std::unexpected(std::move(segments).error());
+  auto records = Region::Anonymous((max_segments + kSpare) * sizeof(SegmentRecord));
+  if (!records) return std::unexpected(std::move(records).error());
+  return Create(max_segments, *std::move(segments), *std::move(records));
 }
 
-Arena::~Arena() { munmap(base_, AddressSpace(max_segments_)); }
+Result<std::unique_ptr<Arena>> Arena::Create(uint32_t max_segments, Region segments,
+                                             Region records) {
+  auto table = SegmentTable::Create(max_segments + 1);
+  if (!table) return std::unexpected(std::move(table).error());
+  return std::unique_ptr<Arena>(
+      new Arena(max_segments, std::move(segments), std::move(records), std::move(*table)));
+}
+
+Arena::Arena(uint32_t max_segments, Region segments, Region records,
+             std::unique_ptr<SegmentTable> table)
+    : max_segments_(max_segments),
+      segments_(std::move(segments)),
+      records_(std::move(records)),
+      table_(std::move(table)) {
+  if (segments_.outlives_process()) FindSurvivors();
+}
+
+void Arena::FindSurvivors() {
+  const std::vector<Survivor> survivors = Survivors();
+  MutexLock lock(mutex_);
+  taken_ = static_cast<uint32_t>(survivors.size());
+  for (const Survivor& survivor : survivors) {
+    for (; untouched_ < survivor.segment; ++untouched_) cold_.insert(untouched_);
+    untouched_ = survivor.segment + 1;
+    last_opened_ = std::max(last_opened_.load(), survivor.opened);
+  }
+  // The process before may have kept some warm, or was about to release them.
+  for (const SegmentId segment : cold_) ReleaseMemory(segment);
+  const size_t end = size_t{untouched_} * kSegmentSize;
+  segments_.Release(end, segments_.bytes() - end);
+}
+
+std::vector<Arena::Survivor> Arena::Survivors() const {
+  std::vector<Survivor> survivors;
+  const size_t end =
+      std::min<size_t>(max_segments_ + kSpare, records_.Size() / sizeof(SegmentRecord));
+  for (SegmentId segment = 0; segment < end; ++segment) {
+    SegmentRecord& record = RecordOf(segment);
+    const uint64_t word = record.word.load(std::memory_order_relaxed);
+    if (word == 0) continue;
+    if (const auto owner = SegmentRecord::OwnerOf(word)) {
+      survivors.push_back({segment, *owner, record.opened});
+    } else {
+      record.word.store(0, std::memory_order_relaxed);
+    }
+  }
+  return survivors;
+}
+
+void Arena::Claim(SegmentId segment, const SegmentOwner& owner) {
+  SegmentRecord& record = RecordOf(segment);
+  record.opened = last_opened_.fetch_add(1, std::memory_order_relaxed) + 1;
+  record.word.store(SegmentRecord::WordOf(owner), std::memory_order_release);
+}
+
+void Arena::Disclaim(SegmentId segment) {
+  RecordOf(segment).word.store(0, std::memory_order_release);
+}
 
 SegmentId Arena::Take() {
+  const SegmentId segment = TakeFree();
+  if (segment == kNoSegment) return kNoSegment;
+  if (segments_.Provide(size_t{segment} * kSegmentSize, kSegmentSize)) return segment;
+  MutexLock lock(mutex_);
+  --taken_;
+  cold_.insert(segment);
+  return kNoSegment;
+}
+
+SegmentId Arena::TakeFree() {
   MutexLock lock(mutex_);
   if (taken_ == max_segments_) return kNoSegment;
   ++taken_;
@@ -84,7 +141,7 @@ bool Arena::ReleaseOneWarm() {
 }
 
 void Arena::ReleaseMemory(SegmentId segment) const {
-  (void)madvise(BaseOf(segment), kSegmentSize, MADV_DONTNEED);
+  segments_.Release(size_t{segment} * kSegmentSize, kSegmentSize);
 }
 
 }  // namespace tmem

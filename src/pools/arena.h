@@ -1,22 +1,25 @@
-// The memory that segments are made of, one range of addresses, used from its low end; and their
-// descriptors.
+// The memory that segments are made of, one range of addresses, used from its low end; their
+// descriptors; and the records that tell the next process whose they were.
 //
-// Address space for the largest capacity is reserved at once; memory comes with the first write
-// and goes back to the system when a segment is given back, but for a few that are kept warm.
+// Memory comes when a segment is taken, and goes back to the system when it is given back, but for
+// a few that are kept warm.
 //
 // Thread-safe. Policy (who may have a segment) is Memory's; this only hands them out.
 #ifndef TMEM_POOLS_ARENA_H_
 #define TMEM_POOLS_ARENA_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <set>
-#include <utility>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/result.h"
 #include "base/units.h"
+#include "pools/records.h"
+#include "pools/region.h"
 #include "pools/segment.h"
 #include "pools/segment_table.h"
 
@@ -28,15 +31,19 @@ class Arena {
   // pay page faults for it.
   static constexpr size_t kWarmSegments = 32;
 
+  // Segments and records as StoreFiles has them, for that many segments and one to spare. Those
+  // that are in use by their records are taken already.
+  static Result<std::unique_ptr<Arena>> Create(uint32_t max_segments, Region segments,
+                                               Region records);
+  // Of memory of this process.
   static Result<std::unique_ptr<Arena>> Create(uint32_t max_segments);
-  ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
   uint32_t max_segments() const { return max_segments_; }
 
   // A free segment, warm ones first, then low ones, with unspecified contents. kNoSegment if
-  // max_segments() are taken.
+  // max_segments() are taken, or the system has no memory for another.
   SegmentId Take();
   // REQUIRES: the segment was taken; nobody reads or writes it any more.
   void GiveBack(SegmentId segment);
@@ -44,19 +51,42 @@ class Arena {
   // already).
   void ReleaseWarm();
 
-  std::byte* BaseOf(SegmentId segment) const { return base_ + size_t{segment} * kSegmentSize; }
+  // From now on the segment's records count. REQUIRES: taken; none of its record headers is live.
+  void Claim(SegmentId segment, const SegmentOwner& owner);
+  // They do not any more. REQUIRES: claimed, or survived.
+  void Disclaim(SegmentId segment);
+
+  struct Survivor {
+    SegmentId segment;
+    SegmentOwner owner;
+    uint64_t opened;  // of two, the one with the lower number was claimed first
+  };
+  // The segments that a process before this one claimed. REQUIRES: none was claimed since.
+  std::vector<Survivor> Survivors() const;
+
+  std::byte* BaseOf(SegmentId segment) const {
+    return segments_.base() + size_t{segment} * kSegmentSize;
+  }
   SegmentTable& table() const { return *table_; }
 
  private:
-  Arena(std::byte* base, uint32_t max_segments, std::unique_ptr<SegmentTable> table)
-      : base_(base), max_segments_(max_segments), table_(std::move(table)) {}
+  Arena(uint32_t max_segments, Region segments, Region records,
+        std::unique_ptr<SegmentTable> table);
+  SegmentRecord& RecordOf(SegmentId segment) const {
+    return reinterpret_cast<SegmentRecord*>(records_.base())[segment];
+  }
+  SegmentId TakeFree() TMEM_EXCLUDES(mutex_);
+  // Sorts all segments into taken, cold and untouched.
+  void FindSurvivors();
   // False, and the end of releasing, if no segment is warm.
   bool ReleaseOneWarm();
   void ReleaseMemory(SegmentId segment) const;
 
-  std::byte* const base_;
   const uint32_t max_segments_;
+  const Region segments_;
+  const Region records_;
   const std::unique_ptr<SegmentTable> table_;
+  std::atomic<uint64_t> last_opened_{0};
 
   Mutex mutex_{LockRank::kLeaf};
   uint32_t untouched_ TMEM_GUARDED_BY(mutex_) = 0;  // from here on, never taken

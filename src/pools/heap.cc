@@ -41,11 +41,12 @@ void Heap::Slot::Publish() {
   heap_ = nullptr;
 }
 
-Heap::Heap(Memory& memory, Memory::StakeId stake, PageClass page_class)
+Heap::Heap(Memory& memory, Memory::StakeId stake, KeyspaceId owner, PageClass page_class)
     : memory_(memory),
       arena_(memory.arena()),
       table_(arena_.table()),
       stake_(stake),
+      owner_(owner),
       page_class_(page_class),
       partial_(static_cast<size_t>(SizeClassCount()), SegmentList(table_, &SegmentInfo::partial)),
       by_age_(table_, &SegmentInfo::age) {}
@@ -97,6 +98,12 @@ void Heap::Open(SegmentId segment, SizeClass size_class) {
   // The segment may have had another owner: none of its headers may look live.
   std::memset(arena_.BaseOf(segment) + kSegmentSize - slots * sizeof(RecordHeader), 0,
               slots * sizeof(RecordHeader));
+  arena_.Claim(segment, {owner_, page_class_, size_class});
+  Describe(segment, size_class);
+}
+
+void Heap::Describe(SegmentId segment, SizeClass size_class) {
+  const uint32_t slots = SlotsPerSegment(size_class);
   SegmentInfo& info = *std::construct_at(&table_[segment]);
   info.size_class = size_class;
   info.free_slots = std::make_unique<uint64_t[]>(BitmapWords(slots));
@@ -176,7 +183,39 @@ void Heap::Abandon(const Slot& slot) {
   if (emptied) GiveBack(slot.segment_);
 }
 
-void Heap::GiveBack(SegmentId segment) { memory_.GiveBack(stake_, page_class_, segment); }
+void Heap::GiveBack(SegmentId segment) {
+  arena_.Disclaim(segment);
+  memory_.GiveBack(stake_, page_class_, segment);
+}
+
+void Heap::Adopt(SegmentId segment, SizeClass size_class) {
+  {
+    MutexLock lock(mutex_);
+    Describe(segment, size_class);
+    SegmentInfo& info = table_[segment];
+    const uint32_t slots = SlotsPerSegment(size_class);
+    for (uint32_t slot = 0; slot < slots; ++slot) {
+      const uint64_t state = HeaderIn(segment, slot).state.load(std::memory_order_relaxed);
+      if ((state & RecordHeader::kLive) == 0) continue;
+      info.free_slots[slot / kBitsPerWord] &= ~(uint64_t{1} << slot % kBitsPerWord);
+      ++info.used;
+    }
+    const bool may_fill = page_class_ == PageClass::kPersistent || IsSparse(info.used, slots);
+    if (info.used == slots || !may_fill) Unlist(segment);
+    if (!CloseIfUnused(segment)) return;
+  }
+  GiveBack(segment);
+}
+
+void Heap::Abandon() {
+  MutexLock lock(mutex_);
+  for (SegmentId segment = by_age_.first(); segment != kNoSegment;) {
+    const SegmentId next = by_age_.After(segment);
+    std::destroy_at(&table_[segment]);
+    segment = next;
+  }
+  segments_ = 0;
+}
 
 SegmentId Heap::DetachOldest() {
   MutexLock lock(mutex_);

@@ -30,9 +30,9 @@ namespace tmem {
 
 class Heap {
  public:
-  // `stake` is who takes the segments; it must outlive the heap.
-  Heap(Memory& memory, Memory::StakeId stake, PageClass page_class);
-  // REQUIRES: every slot was freed.
+  // `stake` is who takes the segments; it must outlive the heap. They are claimed for `owner`.
+  Heap(Memory& memory, Memory::StakeId stake, KeyspaceId owner, PageClass page_class);
+  // REQUIRES: every slot was freed, or the heap abandoned.
   ~Heap();
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
@@ -83,6 +83,14 @@ class Heap {
   SegmentId DetachOldest();
   void LetGo(SegmentId segment);
 
+  // Takes over a segment that survived in the arena: the slots whose records are live are in use.
+  // One without any is given back. REQUIRES: older segments were adopted before; nobody looks at
+  // the segment meanwhile.
+  void Adopt(SegmentId segment, SizeClass size_class);
+  // Forgets all segments and frees what this process keeps of them; they stay claimed, for the next
+  // process. REQUIRES: nobody uses the heap any more.
+  void Abandon();
+
   // Valid while the caller keeps the record from being freed.
   std::byte* PayloadOf(Location location) const;
   RecordHeader& HeaderOf(Location location) const {
@@ -98,6 +106,8 @@ class Heap {
   std::optional<Slot> AllocateFromPartial(size_t payload_bytes) TMEM_REQUIRES(mutex_);
   Slot AllocateIn(SegmentId segment) TMEM_REQUIRES(mutex_);
   void Open(SegmentId segment, SizeClass size_class) TMEM_REQUIRES(mutex_);
+  // Describes the segment, all of whose slots are free, and enters it into the lists.
+  void Describe(SegmentId segment, SizeClass size_class) TMEM_REQUIRES(mutex_);
   // True if that was the segment's last slot: it is in no list any more, for GiveBack.
   bool FreeSlot(SegmentId segment, uint32_t slot) TMEM_REQUIRES(mutex_);
   bool CloseIfUnused(SegmentId segment) TMEM_REQUIRES(mutex_);
@@ -110,6 +120,7 @@ class Heap {
   Arena& arena_;
   SegmentTable& table_;
   const Memory::StakeId stake_;
+  const KeyspaceId owner_;
   const PageClass page_class_;
 
   mutable Mutex mutex_{LockRank::kHeap};

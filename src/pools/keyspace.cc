@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
-#include <random>
 #include <utility>
 
 #include "base/copy.h"
@@ -28,11 +27,6 @@ uint32_t HeaderObject(ObjectNumber number, uint64_t hash) {
 
 uint32_t Checksum(std::span<const std::byte> payload) {
   return static_cast<uint32_t>(XXH3_64bits(payload.data(), payload.size()));
-}
-
-uint64_t RandomKey() {
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
 }
 
 bool IsCompressed(Codec codec) { return codec == Codec::kLz4 || codec == Codec::kZstd; }
@@ -67,20 +61,25 @@ class Keyspace::Freed {
   size_t count_ = 0;
 };
 
-std::shared_ptr<Keyspace> Keyspace::Create(Memory& memory, uint32_t weight, uint32_t reserve) {
+std::shared_ptr<Keyspace> Keyspace::Create(Memory& memory, ObjectRecords& records,
+                                           const Identity& identity, uint32_t weight,
+                                           uint32_t reserve) {
   const Memory::StakeId stake = memory.Join(weight, reserve);
-  std::shared_ptr<Keyspace> keyspace(new Keyspace(memory, stake));
+  std::shared_ptr<Keyspace> keyspace(new Keyspace(memory, stake, records, identity));
   memory.SetEvictable(stake, keyspace);
   return keyspace;
 }
 
-Keyspace::Keyspace(Memory& memory, Memory::StakeId stake)
+Keyspace::Keyspace(Memory& memory, Memory::StakeId stake, ObjectRecords& records,
+                   const Identity& identity)
     : memory_(memory),
       stake_(stake),
-      hash_key_(RandomKey()),
-      heaps_{Heap(memory, stake, PageClass::kEphemeral),
-             Heap(memory, stake, PageClass::kPersistent)} {
-  for (auto& partition : partitions_) partition = std::make_unique<Partition>(hash_key_);
+      hash_key_(identity.hash_key),
+      heaps_{Heap(memory, stake, identity.id, PageClass::kEphemeral),
+             Heap(memory, stake, identity.id, PageClass::kPersistent)} {
+  for (uint32_t number = 0; number < kPartitions; ++number) {
+    partitions_[number] = std::make_unique<Partition>(identity, records, number);
+  }
 }
 
 Keyspace::~Keyspace() { memory_.Leave(stake_); }
@@ -125,11 +124,12 @@ Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Fou
 
 // Enters the filled slot under the page's index, in place of what was found there. Makes the object
 // if there is none; its payer is the charge's.
-void Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
+bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
                      const Payload& payload, Heap::Slot& slot, Charge& charge) {
   PoolShard& shard = partition.pools[ref.pool];
   if (found.object == nullptr) {
     found.number = partition.objects.Insert(hash, ref.pool, ref.object);
+    if (found.number == kNoObject) return false;
     found.object = partition.objects.At(found.number);
     found.object->payer = &charge.ledger();
     ++shard.stored.objects;
@@ -150,6 +150,7 @@ void Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Fo
   found.object->charged += charge.amount();
   charge.Keep();
   Count(shard, location, 1);
+  return true;
 }
 
 // Moves an object's charge to another ledger, if that has room.
@@ -189,7 +190,10 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payl
     if (old) freed.Add(TakeOut(partition, page_class, found, ref.index.value));
     return PutStatus::kNoMemory;
   }
-  Enter(partition, hash, ref, found, payload, slot, charge);
+  if (!Enter(partition, hash, ref, found, payload, slot, charge)) {
+    ++counters.puts_no_memory;  // for a new object: there is no old page to drop
+    return PutStatus::kNoMemory;
+  }
   ++counters.puts_stored;
   counters.dup_puts_replaced += replaces;
   if (old) {

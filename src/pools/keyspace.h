@@ -24,6 +24,7 @@
 #include "compress/page_codec.h"
 #include "pools/heap.h"
 #include "pools/ledger.h"
+#include "pools/object_records.h"
 #include "pools/object_table.h"
 #include "pools/stats.h"
 #include "pools/store.h"
@@ -51,9 +52,18 @@ class Keyspace final : public Evictable {
  public:
   static constexpr uint32_t kPartitions = 16;
 
+  // What a keyspace is known by in the store's records, and the key of its objects' hash: a
+  // successor finds each object in the partition where it was.
+  struct Identity {
+    KeyspaceId id;
+    uint64_t hash_key;
+  };
+
   // Takes a stake in `memory`, with this keyspace to evict from. `reserve` in segments.
-  static std::shared_ptr<Keyspace> Create(Memory& memory, uint32_t weight, uint32_t reserve);
-  // REQUIRES: no pages are left.
+  static std::shared_ptr<Keyspace> Create(Memory& memory, ObjectRecords& records,
+                                          const Identity& identity, uint32_t weight,
+                                          uint32_t reserve);
+  // REQUIRES: no pages are left, or the keyspace was abandoned.
   ~Keyspace() override;
 
   Memory::StakeId stake() const { return stake_; }
@@ -102,6 +112,28 @@ class Keyspace final : public Evictable {
   void Repay(uint32_t pool, PageClass page_class, const Ledger& from, Bytes until,
              std::span<Ledger* const> others);
 
+  // ---- from one process to the next ----
+
+  // In this order, on a new keyspace, before any other operation; restoring pages in parallel is
+  // allowed. All pages and objects are charged to `payer`.
+  //   blocks of the process before, in the order of their ordinals; `pools`: as
+  //   ObjectTable::Restore
+  void RestoreObjects(std::span<ObjectBlock* const> blocks, uint32_t pools);
+  // Enters the segment's live records into the index. Of two records of one page the later one
+  // counts; what does not fit its object or its pool's class (`classes`, by pool) is dropped.
+  // Returns how many were entered.
+  uint64_t RestorePages(const Arena::Survivor& segment,
+                        std::span<const PageClass, ObjectTable::kPools> classes, Ledger& payer);
+  // The slots of records that count are in use, the others free. REQUIRES: the pages of all
+  // segments were restored.
+  void RestoreSlots(const Arena::Survivor& segment);
+  // Drops objects without pages.
+  void FinishRestoring();
+
+  // Forgets everything and frees what this process keeps of it: segments and objects stay for the
+  // next one. REQUIRES: nobody uses the keyspace any more.
+  void Abandon();
+
   // ---- memory ----
 
   bool EvictOldestSegment() override;
@@ -117,7 +149,8 @@ class Keyspace final : public Evictable {
     std::atomic<uint64_t> pages{0};
   };
   struct alignas(64) Partition {
-    explicit Partition(uint64_t hash_key) : objects(hash_key) {}
+    Partition(const Identity& identity, ObjectRecords& records, uint32_t number)
+        : objects(identity.hash_key, records, identity.id, number) {}
     mutable Mutex mutex{LockRank::kPartition};
     ObjectTable objects TMEM_GUARDED_BY(mutex);
     NodeMemory node_memory TMEM_GUARDED_BY(mutex);
@@ -132,7 +165,7 @@ class Keyspace final : public Evictable {
   };
   class Freed;
 
-  Keyspace(Memory& memory, Memory::StakeId stake);
+  Keyspace(Memory& memory, Memory::StakeId stake, ObjectRecords& records, const Identity& identity);
 
   uint64_t HashOf(const PageRef& ref) const {
     return ObjectTable::Hash(hash_key_, ref.pool, ref.object);
@@ -141,9 +174,13 @@ class Keyspace final : public Evictable {
   static Found Find(Partition& partition, uint64_t hash, const PageRef& ref)
       TMEM_REQUIRES(partition.mutex);
 
-  static void Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
+  // False if there is no memory for a new object.
+  static bool Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
                     const Payload& payload, Heap::Slot& slot, Charge& charge)
       TMEM_REQUIRES(partition.mutex);
+  // False if the record is not to be: it is older than the page's other one, or nonsense.
+  bool RestorePage(const Arena::Survivor& segment, uint32_t slot,
+                   std::span<const PageClass, ObjectTable::kPools> classes, Ledger& payer);
   static bool TakeOver(Object& object, Ledger& payer);
   Location TakeOut(Partition& partition, PageClass page_class, const Found& found, uint32_t index)
       TMEM_REQUIRES(partition.mutex);

@@ -95,8 +95,8 @@ SegmentId Memory::Take(StakeId stake, PageClass page_class) {
     switch (verdict) {
       case Verdict::kGranted:
         // Segments leave the arena only after they are counted here, and come back to it before
-        // they are discounted: there is one.
-        return arena_.Take();
+        // they are discounted: there is one, unless the system lacks the memory.
+        return TakeGranted(stake, page_class);
       case Verdict::kRefused:
         return kNoSegment;
       case Verdict::kEvictFirst:
@@ -106,11 +106,23 @@ SegmentId Memory::Take(StakeId stake, PageClass page_class) {
   return kNoSegment;
 }
 
+SegmentId Memory::TakeGranted(StakeId stake, PageClass page_class) {
+  const SegmentId segment = arena_.Take();
+  if (segment == kNoSegment) Count(stake, page_class, -1);
+  return segment;
+}
+
 void Memory::GiveBack(StakeId stake, PageClass page_class, SegmentId segment) {
   arena_.GiveBack(segment);
+  Count(stake, page_class, -1);
+}
+
+void Memory::Adopt(StakeId stake, PageClass page_class) { Count(stake, page_class, 1); }
+
+void Memory::Count(StakeId stake, PageClass page_class, int32_t segments) {
   MutexLock lock(mutex_);
-  --in_use_[static_cast<int>(page_class)];
-  --Held(claims_[stake], page_class);
+  in_use_[static_cast<int>(page_class)] += static_cast<uint32_t>(segments);
+  Held(claims_[stake], page_class) += static_cast<uint32_t>(segments);
 }
 
 uint32_t Memory::SetCapacity(uint32_t capacity) {

@@ -58,6 +58,8 @@ class Memory {
   // A segment for the stake, or kNoSegment if it may not have one now.
   SegmentId Take(StakeId stake, PageClass page_class);
   void GiveBack(StakeId stake, PageClass page_class, SegmentId segment);
+  // The stake holds one segment more: one that survived in the arena, whatever the capacity is now.
+  void Adopt(StakeId stake, PageClass page_class);
 
   // As Store::SetCapacity, in segments. REQUIRES: capacity <= arena.max_segments().
   uint32_t SetCapacity(uint32_t capacity);
@@ -79,6 +81,8 @@ class Memory {
   std::optional<Victim> FindVictim(Spared& spared, std::optional<StakeId> taker = {}) const
       TMEM_REQUIRES(mutex_);
   bool Evict(const Victim& victim, Spared& spared);
+  SegmentId TakeGranted(StakeId stake, PageClass page_class) TMEM_EXCLUDES(mutex_);
+  void Count(StakeId stake, PageClass page_class, int32_t segments) TMEM_EXCLUDES(mutex_);
   uint32_t InUse() const TMEM_REQUIRES(mutex_) { return in_use_[0] + in_use_[1]; }
   static uint32_t& Held(Claim& claim, PageClass page_class) {
     return page_class == PageClass::kPersistent ? claim.persistent : claim.ephemeral;

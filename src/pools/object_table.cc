@@ -11,7 +11,13 @@ namespace {
 constexpr uint32_t kFreePool = UINT32_MAX;  // Object::pool of a free number
 }  // namespace
 
-ObjectTable::ObjectTable(uint64_t hash_key) : hash_key_(hash_key), buckets_(1, kNoObject) {
+ObjectTable::ObjectTable(uint64_t hash_key, ObjectRecords& records, KeyspaceId owner,
+                         uint32_t partition)
+    : hash_key_(hash_key),
+      records_(records),
+      owner_(owner),
+      partition_(partition),
+      buckets_(1, kNoObject) {
   first_of_pool_.fill(kNoObject);
 }
 
@@ -39,12 +45,21 @@ ObjectNumber ObjectTable::Find(uint64_t hash, uint32_t pool, const ObjectId& id)
   return kNoObject;
 }
 
+bool ObjectTable::TakeBlock() {
+  ObjectBlock* const block =
+      records_.Take(owner_, partition_, static_cast<uint32_t>(blocks_.size()));
+  if (block == nullptr) return false;
+  blocks_.push_back(block);
+  return true;
+}
+
 ObjectNumber ObjectTable::Insert(uint64_t hash, uint32_t pool, const ObjectId& id) {
   ObjectNumber number = first_free_;
   if (number != kNoObject) {
     first_free_ = objects_[number].hash_next_;
   } else {
     number = static_cast<ObjectNumber>(objects_.size());
+    if (number == blocks_.size() * ObjectBlock::kRecords && !TakeBlock()) return kNoObject;
     objects_.emplace_back();
   }
   Object& object = objects_[number];
@@ -52,17 +67,24 @@ ObjectNumber ObjectTable::Insert(uint64_t hash, uint32_t pool, const ObjectId& i
   object.pool = pool;
   object.payer = nullptr;
   object.charged = Bytes(0);
+  Link(number, hash);
+  ObjectRecord& record = RecordOf(number);
+  record.id = id;
+  record.pool_plus_one.store(pool + 1, std::memory_order_release);
+  return number;
+}
 
+void ObjectTable::Link(ObjectNumber number, uint64_t hash) {
+  Object& object = objects_[number];
   object.pool_previous_ = kNoObject;
-  object.pool_next_ = first_of_pool_[pool];
+  object.pool_next_ = first_of_pool_[object.pool];
   if (object.pool_next_ != kNoObject) objects_[object.pool_next_].pool_previous_ = number;
-  first_of_pool_[pool] = number;
+  first_of_pool_[object.pool] = number;
 
   ++size_;
   if (size_ > buckets_.size()) SplitOneBucket();
   ObjectNumber& bucket = buckets_[BucketOf(hash)];
   object.hash_next_ = std::exchange(bucket, number);
-  return number;
 }
 
 void ObjectTable::SplitOneBucket() {
@@ -98,6 +120,7 @@ void ObjectTable::Erase(ObjectNumber number) {
     objects_[object.pool_next_].pool_previous_ = object.pool_previous_;
   }
 
+  RecordOf(number).pool_plus_one.store(0, std::memory_order_release);
   object.pool = kFreePool;
   object.hash_next_ = std::exchange(first_free_, number);
   if (--size_ == 0) Reset();
@@ -109,6 +132,44 @@ void ObjectTable::Reset() {
   buckets_ = std::deque<ObjectNumber>(1, kNoObject);
   level_ = 0;
   split_ = 0;
+  // The last one first: what is left of them, if the process ends here, has no gap.
+  while (!blocks_.empty()) {
+    records_.GiveBack(blocks_.back());
+    blocks_.pop_back();
+  }
+}
+
+void ObjectTable::Restore(std::span<ObjectBlock* const> blocks, uint32_t pools) {
+  for (ObjectBlock* const block : blocks) {
+    if (block->ordinal != blocks_.size()) {  // damaged: its numbers are another's
+      records_.GiveBack(block);
+      continue;
+    }
+    blocks_.push_back(block);
+    for (ObjectRecord& record : block->records) {
+      const auto number = static_cast<ObjectNumber>(objects_.size());
+      Object& object = objects_.emplace_back();
+      const uint32_t pool = record.pool_plus_one.load(std::memory_order_relaxed) - 1;
+      if (pool < kPools && (pools >> pool & 1) != 0) {
+        object.id = record.id;
+        object.pool = pool;
+        Link(number, HashOf(object));
+      } else {
+        record.pool_plus_one.store(0, std::memory_order_relaxed);
+        object.pool = kFreePool;
+        object.hash_next_ = std::exchange(first_free_, number);
+      }
+    }
+  }
+  if (size_ == 0) Reset();
+}
+
+void ObjectTable::Abandon(NodeMemory& memory) {
+  for (Object& object : objects_) object.pages.Clear(memory);
+  blocks_.clear();
+  size_ = 0;
+  first_of_pool_.fill(kNoObject);
+  Reset();
 }
 
 Object* ObjectTable::At(ObjectNumber number) {
@@ -117,7 +178,8 @@ Object* ObjectTable::At(ObjectNumber number) {
 }
 
 size_t ObjectTable::bytes() const {
-  return objects_.size() * sizeof(Object) + buckets_.size() * sizeof(ObjectNumber);
+  return objects_.size() * sizeof(Object) + buckets_.size() * sizeof(ObjectNumber) +
+         blocks_.size() * sizeof(ObjectBlock);
 }
 
 }  // namespace tmem

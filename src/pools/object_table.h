@@ -2,7 +2,9 @@
 //
 // An object exists while it holds pages. Its number names it in record headers, and is reused after
 // it is gone, so whoever comes from a header must check that the object's tree still points back.
-// Memory is given back when the last object goes.
+// Memory is given back when the last object goes. An ObjectRecord says, for the next process, which
+// object each number names: it is written before the object's first page is, and goes after its
+// last one.
 //
 // The hash grows one bucket at a time (linear hashing, W. Litwin 1980), so that no insertion ever
 // pays for rehashing a large table; the hash is keyed, so that a guest cannot aim at one bucket.
@@ -15,9 +17,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <vector>
 
 #include "base/units.h"
+#include "pools/object_records.h"
 #include "pools/page_tree.h"
 
 namespace tmem {
@@ -53,11 +57,13 @@ class ObjectTable {
   // table.
   static uint64_t Hash(uint64_t key, uint32_t pool, const ObjectId& id);
 
-  explicit ObjectTable(uint64_t hash_key);
+  // Takes blocks from `records` as partition `partition` of `owner`. Blocks that are in use when
+  // the table goes stay so, for the next process.
+  ObjectTable(uint64_t hash_key, ObjectRecords& records, KeyspaceId owner, uint32_t partition);
 
   // kNoObject if there is none. `hash` is Hash(hash_key, pool, id).
   ObjectNumber Find(uint64_t hash, uint32_t pool, const ObjectId& id) const;
-  // REQUIRES: there is none.
+  // kNoObject if there is no memory for it. REQUIRES: there is none.
   ObjectNumber Insert(uint64_t hash, uint32_t pool, const ObjectId& id);
   // REQUIRES: the object has no pages left.
   void Erase(ObjectNumber number);
@@ -70,6 +76,13 @@ class ObjectTable {
   // All numbers in use are below this one.
   ObjectNumber end() const { return static_cast<ObjectNumber>(objects_.size()); }
 
+  // Fills an empty table from the blocks of a process before this one, in the order of their
+  // ordinals. Objects of pools that are not in `pools` (a bit each) are dropped. The objects have
+  // no pages yet: whoever finds none for one at last erases it.
+  void Restore(std::span<ObjectBlock* const> blocks, uint32_t pools);
+  // Forgets all objects and frees what this process keeps of them; the blocks stay in use.
+  void Abandon(NodeMemory& memory);
+
   size_t size() const { return size_; }
   // Heap memory held.
   size_t bytes() const;
@@ -77,10 +90,21 @@ class ObjectTable {
  private:
   uint64_t HashOf(const Object& object) const;
   size_t BucketOf(uint64_t hash) const;
+  ObjectRecord& RecordOf(ObjectNumber number) const {
+    return blocks_[number / ObjectBlock::kRecords]->records[number % ObjectBlock::kRecords];
+  }
+  // Numbers for one block more. False if there is no memory.
+  bool TakeBlock();
+  // Enters a number into the lists by which the object is found.
+  void Link(ObjectNumber number, uint64_t hash);
   void SplitOneBucket();
   void Reset();
 
   const uint64_t hash_key_;
+  ObjectRecords& records_;
+  const KeyspaceId owner_;
+  const uint32_t partition_;
+  std::vector<ObjectBlock*> blocks_;  // by ordinal
   std::deque<Object> objects_;
   ObjectNumber first_free_ = kNoObject;
   size_t size_ = 0;

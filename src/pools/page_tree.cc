@@ -196,6 +196,21 @@ Location PageTree::Remove(uint32_t index, NodeMemory& memory) {
   return removed;
 }
 
+// As deep as a tree is high.
+void PageTree::FreeAll(Node* node, NodeMemory& memory) {
+  if (node->shift > 0) {
+    for (uint64_t left = node->used; left != 0; left &= left - 1) {
+      FreeAll(*node->ChildAt(static_cast<uint32_t>(std::countr_zero(left))), memory);
+    }
+  }
+  FreeNode(node, memory);
+}
+
+void PageTree::Clear(NodeMemory& memory) {
+  if (root_ != nullptr) FreeAll(std::exchange(root_, nullptr), memory);
+  size_ = 0;
+}
+
 PageTree::Entry PageTree::First() const {
   Node* node = root_;
   uint32_t index = 0;

@@ -51,6 +51,9 @@ class PageTree {
   // Removes the page; returns its location, or the empty one.
   Location Remove(uint32_t index, NodeMemory& memory);
 
+  // Removes all pages.
+  void Clear(NodeMemory& memory);
+
   // The page with the lowest index. REQUIRES: size() > 0.
   Entry First() const;
 
@@ -63,6 +66,7 @@ class PageTree {
   static void RemoveWay(Node** place, uint32_t way, NodeMemory& memory);
   static void Resize(Node** place, uint8_t capacity, NodeMemory& memory);
   static void Split(Node** place, uint32_t index, NodeMemory& memory);
+  static void FreeAll(Node* node, NodeMemory& memory);
 
   Node* root_ = nullptr;
   uint32_t size_ = 0;

@@ -2,14 +2,20 @@
 
 #include <algorithm>
 
+#include "pools/random_key.h"
+
 namespace tmem {
 
 namespace {
 constexpr uint32_t kPoolNumber = 0;  // a shared pool is the only one in its keyspace
 }  // namespace
 
-SharedPools::SharedPools(Memory& memory) : memory_(memory) {
-  for (Pool& pool : pools_) pool.keyspace = Keyspace::Create(memory, GuestSettings::kMinWeight, 0);
+SharedPools::SharedPools(Memory& memory, ObjectRecords& records) : memory_(memory) {
+  for (Place place = 0; place < kMaxSharedPools; ++place) {
+    pools_[place].keyspace =
+        Keyspace::Create(memory, records, {.id = place + 1, .hash_key = RandomKey()},
+                         GuestSettings::kMinWeight, /*reserve=*/0);
+  }
 }
 
 std::optional<SharedPools::Place> SharedPools::Join(const Uuid& uuid, Ledger& ledger,
@@ -23,6 +29,13 @@ std::optional<SharedPools::Place> SharedPools::Join(const Uuid& uuid, Ledger& le
   pool->members.push_back({&ledger, weight});
   Weigh(*pool);
   return static_cast<Place>(pool - pools_.begin());
+}
+
+void SharedPools::Resume(Place place, const Uuid& uuid, Ledger& ledger) {
+  MutexLock lock(mutex_);
+  Pool& pool = pools_[place];
+  pool.uuid = uuid;
+  pool.members.push_back({&ledger, GuestSettings::kMinWeight});
 }
 
 // The pool serves each of its members: it weighs as much as the heaviest.
@@ -106,6 +119,10 @@ size_t SharedPools::bytes() const {
   size_t sum = sizeof(*this);
   for (const Pool& pool : pools_) sum += pool.keyspace->bytes();
   return sum;
+}
+
+void SharedPools::Abandon() {
+  for (Pool& pool : pools_) pool.keyspace->Abandon();
 }
 
 PoolCounters SharedPools::retired() const {

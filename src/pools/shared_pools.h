@@ -26,11 +26,14 @@ class SharedPools {
  public:
   using Place = uint32_t;  // below kMaxSharedPools
 
-  explicit SharedPools(Memory& memory);
+  SharedPools(Memory& memory, ObjectRecords& records);
 
   // A new membership in the pool of that uuid, which is made if need be; nullopt if all places are
   // taken. `ledger` names the member and pays for what it puts; it must outlive the membership.
   std::optional<Place> Join(const Uuid& uuid, Ledger& ledger, uint32_t weight);
+
+  // Goes on with a membership that a process before this one noted.
+  void Resume(Place place, const Uuid& uuid, Ledger& ledger);
 
   // Ends one membership. What the member paid for is charged to those who stay, as far as they
   // have room, and dropped otherwise. If it was the last one, the pool then is to be drained by it.
@@ -49,6 +52,9 @@ class SharedPools {
   Uuid UuidOf(Place place) const;
   uint32_t count() const;  // pools with members
   size_t bytes() const;
+
+  // The process ends; what its successor does not keep anyway stays where it is.
+  void Abandon();
 
   // Counters of pools that ended.
   PoolCounters retired() const;

@@ -67,7 +67,19 @@ struct GuestStats {
   std::vector<PoolStats> pools;
 };
 
+// The search for the pages that a process before this one left.
+struct RecoveryProgress {
+  uint32_t guests = 0;  // that survived
+  uint32_t guests_ready = 0;
+  uint64_t segments = 0;  // that they left
+  uint64_t segments_searched = 0;
+  uint64_t pages = 0;  // found so far
+
+  bool done() const { return guests_ready == guests; }
+};
+
 struct StoreStats {
+  RecoveryProgress recovery;
   Bytes capacity;
   Bytes segments[kPageClasses];  // memory held in whole segments, all guests
   Bytes index_bytes;             // heap memory of objects, page trees and segment tables

@@ -4,15 +4,19 @@
 
 #include <algorithm>
 #include <map>
-#include <random>
+#include <set>
 #include <utility>
 
 #include "base/mutex.h"
 #include "pools/arena.h"
 #include "pools/guest.h"
+#include "pools/guest_records.h"
 #include "pools/keyspace.h"
 #include "pools/memory.h"
+#include "pools/object_records.h"
+#include "pools/recovery.h"
 #include "pools/shared_pools.h"
+#include "pools/store_files.h"
 
 namespace tmem {
 
@@ -36,31 +40,22 @@ uint32_t SegmentsFor(Bytes bytes) {
 
 Bytes BytesOf(uint64_t segments) { return Bytes(segments * kSegmentSize); }
 
-Uuid RandomId() {
-  std::random_device device;
-  Uuid id;
-  for (uint64_t& word : id.words) word = uint64_t{device()} << 32 | device();
-  return id;
-}
-
 int IndexOf(PageClass page_class) { return static_cast<int>(page_class); }
 
 }  // namespace
 
 class Store::Impl {
  public:
-  Impl(std::unique_ptr<Arena> arena, uint32_t capacity, bool shared_auth_default)
-      : shared_auth_default_(shared_auth_default),
-        arena_(std::move(arena)),
-        memory_(*arena_, capacity),
-        shared_pools_(memory_) {}
-  ~Impl() {
-    for (const GuestId id : Guests()) RemoveGuest(id);
-  }
+  // Files and arena of one StoreFiles.
+  Impl(StoreFiles files, std::unique_ptr<Arena> arena, uint32_t capacity, const Config& config);
+  ~Impl();
 
   const Uuid& id() const { return id_; }
 
-  Result<std::shared_ptr<Guest>> AddGuest(GuestId id, const GuestSettings& settings);
+  Result<std::shared_ptr<Guest>> AddGuest(const GuestIdentity& identity,
+                                          const GuestSettings& settings);
+  std::vector<GuestIdentity> Survivors() const;
+  RecoveryProgress recovery_progress() const { return recovery_->progress(); }
   void RemoveGuest(GuestId id);
   Result<void> Configure(GuestId id, const GuestSettings& settings);
   Result<std::shared_ptr<Guest>> Find(GuestId id) const;
@@ -68,8 +63,10 @@ class Store::Impl {
   Bytes FlushEphemeral(Guest& guest);
   Bytes SetCapacity(Bytes capacity);
 
-  std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options);
-  FlushStatus DestroyPool(Guest& guest, PoolId pool, PageCount budget);
+  std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options,
+                                              std::optional<RingPosition> at);
+  FlushStatus DestroyPool(Guest& guest, PoolId pool, PageCount budget,
+                          std::optional<RingPosition> at);
 
   // What an operation on a pool works with: where its pages are, and its number there.
   struct Ground {
@@ -92,27 +89,177 @@ class Store::Impl {
  private:
   Ground GroundOf(Guest& guest, PoolId pool, const std::optional<Guest::Pool>& found);
   bool MayJoin(const Guest& guest, const Uuid& uuid) const;
+  Result<std::shared_ptr<Guest>> AddNewGuest(const GuestIdentity& identity,
+                                             const GuestSettings& settings);
+  Result<std::shared_ptr<Guest>> TakeUp(GuestId id, const GuestSettings& settings);
+  std::vector<Recovery::Job> FindSurvivors();
+  Recovery::Job TakeUpRecord(GuestRecords::Seat seat, std::vector<ObjectBlock*> blocks,
+                             std::vector<Arena::Survivor> segments);
+  void Drop(const Recovery::Job& job);
 
-  const Uuid id_ = RandomId();
+  const UniqueFd folder_;  // locked; none if nothing outlives the process
+  const Uuid id_;
   const bool shared_auth_default_;
   const std::unique_ptr<Arena> arena_;
+  ObjectRecords object_records_;
+  GuestRecords guest_records_;
   Memory memory_;
   SharedPools shared_pools_;
 
   mutable Mutex mutex_{LockRank::kGuests};
   std::map<GuestId, std::shared_ptr<Guest>> guests_ TMEM_GUARDED_BY(mutex_);
-  PoolCounters retired_ TMEM_GUARDED_BY(mutex_);  // of guests that have gone
+  std::set<GuestId> survivors_ TMEM_GUARDED_BY(mutex_);  // of those: nobody added them yet
+  PoolCounters retired_ TMEM_GUARDED_BY(mutex_);         // of guests that have gone
+  std::optional<Recovery> recovery_;  // the first to go: its threads work on all of the above
 };
+
+Store::Impl::Impl(StoreFiles files, std::unique_ptr<Arena> arena, uint32_t capacity,
+                  const Config& config)
+    : folder_(std::move(files.folder)),
+      id_(files.id),
+      shared_auth_default_(config.shared_auth_default),
+      arena_(std::move(arena)),
+      object_records_(std::move(files.objects)),
+      guest_records_(std::move(files.guests)),
+      memory_(*arena_, capacity),
+      shared_pools_(memory_, object_records_) {
+  recovery_.emplace(folder_ ? FindSurvivors() : std::vector<Recovery::Job>(),
+                    config.recovery_threads);
+}
+
+Store::Impl::~Impl() {
+  if (!folder_) {
+    for (const GuestId id : Guests()) RemoveGuest(id);
+    return;
+  }
+  recovery_.reset();
+  MutexLock lock(mutex_);
+  for (const auto& [id, guest] : guests_) {
+    guest->Leave();
+    guest->keyspace().Abandon();
+  }
+  shared_pools_.Abandon();
+}
+
+// ---- from one process to the next ----
+
+// Sorts what the records say by guest, and frees what belongs to nobody who stays: guests that were
+// being removed, and shared pools, whose pages are not kept.
+std::vector<Recovery::Job> Store::Impl::FindSurvivors() {
+  auto blocks = object_records_.InUse();
+  std::map<KeyspaceId, std::vector<Arena::Survivor>> segments;
+  for (const Arena::Survivor& segment : arena_->Survivors()) {
+    segments[segment.owner.keyspace].push_back(segment);
+  }
+  std::vector<Recovery::Job> jobs;
+  std::vector<GuestRecords::Seat> leaving;
+  for (GuestRecords::Seat& seat : guest_records_.Survivors()) {
+    const KeyspaceId keyspace = seat.keyspace();
+    if (seat.record().use.load(std::memory_order_relaxed) != GuestRecord::kStays) {
+      leaving.push_back(std::move(seat));
+      continue;
+    }
+    jobs.push_back(TakeUpRecord(std::move(seat), std::exchange(blocks[keyspace], {}),
+                                std::exchange(segments[keyspace], {})));
+  }
+  for (const auto& [keyspace, orphans] : segments) {
+    for (const Arena::Survivor& orphan : orphans) {
+      arena_->Disclaim(orphan.segment);
+      arena_->GiveBack(orphan.segment);
+    }
+  }
+  for (const auto& [keyspace, orphans] : blocks) {
+    for (ObjectBlock* const orphan : orphans) object_records_.GiveBack(orphan);
+  }
+  return jobs;
+}
+
+Recovery::Job Store::Impl::TakeUpRecord(GuestRecords::Seat seat, std::vector<ObjectBlock*> blocks,
+                                        std::vector<Arena::Survivor> segments) {
+  const GuestSettings settings;  // until it is added
+  const Keyspace::Identity identity{seat.keyspace(), seat.record().hash_key};
+  auto keyspace = Keyspace::Create(memory_, object_records_, identity, settings.weight,
+                                   SegmentsFor(settings.reserve));
+  for (const Arena::Survivor& segment : segments) {
+    memory_.Adopt(keyspace->stake(), segment.owner.page_class);
+  }
+  auto guest = std::make_shared<Guest>(settings, std::move(seat), std::move(keyspace));
+  for (uint32_t pool = 0; pool < kMaxPoolsPerGuest; ++pool) {
+    const auto membership = guest->MembershipOf(PoolId{pool});
+    if (membership) shared_pools_.Resume(membership->place, membership->uuid, guest->ledger());
+  }
+  MutexLock lock(mutex_);
+  guests_.emplace(guest->id(), guest);
+  survivors_.insert(guest->id());
+  return {.guest = guest, .blocks = std::move(blocks), .segments = std::move(segments)};
+}
+
+// Frees what a survivor left without looking at its pages.
+void Store::Impl::Drop(const Recovery::Job& job) {
+  for (const Arena::Survivor& segment : job.segments) {
+    arena_->Disclaim(segment.segment);
+    memory_.GiveBack(job.guest->keyspace().stake(), segment.owner.page_class, segment.segment);
+  }
+  for (ObjectBlock* const block : job.blocks) object_records_.GiveBack(block);
+}
+
+std::vector<GuestIdentity> Store::Impl::Survivors() const {
+  MutexLock lock(mutex_);
+  std::vector<GuestIdentity> survivors;
+  for (const GuestId id : survivors_) {
+    const Guest& guest = *guests_.at(id);
+    survivors.push_back({.id = id, .uuid = guest.uuid(), .name = guest.name()});
+  }
+  return survivors;
+}
+
+Result<std::shared_ptr<Guest>> Store::Impl::TakeUp(GuestId id, const GuestSettings& settings) {
+  if (!recovery_->IsReady(id)) {
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("the pages of guest {} are still being found again", id.value));
+  }
+  TMEM_TRY(Configure(id, settings));
+  MutexLock lock(mutex_);
+  survivors_.erase(id);
+  return guests_.at(id);
+}
 
 // ---- guests ----
 
-Result<std::shared_ptr<Guest>> Store::Impl::AddGuest(GuestId id, const GuestSettings& settings) {
+Result<std::shared_ptr<Guest>> Store::Impl::AddGuest(const GuestIdentity& identity,
+                                                     const GuestSettings& settings) {
   TMEM_TRY(settings.Validate());
-  auto guest = std::make_shared<Guest>(
-      id, settings, Keyspace::Create(memory_, settings.weight, SegmentsFor(settings.reserve)));
+  bool survived = false;
+  bool is_it = false;
+  {
+    MutexLock lock(mutex_);
+    survived = survivors_.contains(identity.id);
+    is_it = survived && guests_.at(identity.id)->uuid() == identity.uuid;
+  }
+  if (is_it) return TakeUp(identity.id, settings);
+  if (survived) RemoveGuest(identity.id);  // its id is another's now
+  return AddNewGuest(identity, settings);
+}
+
+Result<std::shared_ptr<Guest>> Store::Impl::AddNewGuest(const GuestIdentity& identity,
+                                                        const GuestSettings& settings) {
+  {
+    MutexLock lock(mutex_);
+    if (guests_.contains(identity.id)) {
+      return Fail(ErrorCode::kExists,
+                  fmt::format("guest {} is in the store already", identity.id.value));
+    }
+  }
+  auto seat = guest_records_.Take(identity.id, identity.uuid, identity.name);
+  if (!seat) return Fail(ErrorCode::kExhausted, "the store has no memory for one guest more");
+  auto keyspace =
+      Keyspace::Create(memory_, object_records_, {seat->keyspace(), seat->record().hash_key},
+                       settings.weight, SegmentsFor(settings.reserve));
+  auto guest = std::make_shared<Guest>(settings, *std::move(seat), std::move(keyspace));
   MutexLock lock(mutex_);
-  if (!guests_.emplace(id, guest).second) {
-    return Fail(ErrorCode::kExists, fmt::format("guest {} is in the store already", id.value));
+  if (!guests_.emplace(identity.id, guest).second) {
+    return Fail(ErrorCode::kExists,
+                fmt::format("guest {} is in the store already", identity.id.value));
   }
   return guest;
 }
@@ -125,12 +272,14 @@ void Store::Impl::RemoveGuest(GuestId id) {
     if (at == guests_.end()) return;
     guest = std::move(at->second);
     guests_.erase(at);
+    survivors_.erase(id);
   }
   guest->CloseForGood();
+  if (const auto job = recovery_->Withdraw(id)) Drop(*job);
   // Others' handles may keep the guest for a while, but not its reserve.
   memory_.Change(guest->keyspace().stake(), GuestSettings::kMinWeight, 0);
   for (uint32_t pool = 0; pool < kMaxPoolsPerGuest; ++pool) {
-    DestroyPool(*guest, PoolId{pool}, kNoBudget);
+    DestroyPool(*guest, PoolId{pool}, kNoBudget, /*at=*/std::nullopt);
   }
   MutexLock lock(mutex_);
   retired_ += guest->retired();
@@ -184,30 +333,37 @@ bool Store::Impl::MayJoin(const Guest& guest, const Uuid& uuid) const {
   return shared_auth_default_ || guest.settings().shared_auth.contains(uuid);
 }
 
-std::expected<PoolId, NewPoolError> Store::Impl::NewPool(Guest& guest, const PoolOptions& options) {
+std::expected<PoolId, NewPoolError> Store::Impl::NewPool(Guest& guest, const PoolOptions& options,
+                                                         std::optional<RingPosition> at) {
+  if (at) {
+    if (const auto opened = guest.OpenedAt(*at)) return *opened;
+  }
   if (options.shared && options.page_class == PageClass::kPersistent) {
     return std::unexpected(NewPoolError::kDenied);
   }
-  std::optional<SharedPools::Place> place;
+  std::optional<Guest::Membership> membership;
   if (options.shared && options.uuid != kPrivateUuid && MayJoin(guest, options.uuid)) {
-    place = shared_pools_.Join(options.uuid, guest.ledger(), guest.settings().weight);
+    const auto place = shared_pools_.Join(options.uuid, guest.ledger(), guest.settings().weight);
     if (!place) return std::unexpected(NewPoolError::kNoSpace);
+    membership = {*place, options.uuid};
   }
-  const auto id = guest.Open(options.page_class, place);
+  const auto id = guest.Open(options.page_class, membership, at);
   if (id) return *id;
-  if (place) {
+  if (membership) {
     MutexLock ending(guest.ending());
-    shared_pools_.Leave(*place, guest.ledger());
-    shared_pools_.Drain(*place, guest.ledger(), kNoBudget);
+    shared_pools_.Leave(membership->place, guest.ledger());
+    shared_pools_.Drain(membership->place, guest.ledger(), kNoBudget);
   }
   return std::unexpected(NewPoolError::kNoSpace);
 }
 
-FlushStatus Store::Impl::DestroyPool(Guest& guest, PoolId pool, PageCount budget) {
+FlushStatus Store::Impl::DestroyPool(Guest& guest, PoolId pool, PageCount budget,
+                                     std::optional<RingPosition> at) {
   MutexLock ending(guest.ending());
-  const bool closed_now = guest.Close(pool);
+  const bool closed_before = at && guest.ClosedAt(*at, pool);
+  const bool closed_now = !closed_before && guest.Close(pool, at);
   const auto found = guest.FindClosed(pool);
-  if (!found) return FlushStatus::kNoPool;
+  if (!found) return closed_before ? FlushStatus::kDone : FlushStatus::kNoPool;
   const Ground ground = GroundOf(guest, pool, found);
   if (found->shared) {
     if (closed_now) shared_pools_.Leave(*found->shared, guest.ledger());
@@ -287,6 +443,7 @@ GuestStats Store::Impl::StatsOf(Guest& guest) {
 
 StoreStats Store::Impl::Stats() {
   StoreStats stats;
+  stats.recovery = recovery_->progress();
   std::vector<std::shared_ptr<Guest>> guests;
   {
     MutexLock lock(mutex_);
@@ -338,10 +495,13 @@ Result<std::unique_ptr<Store>> Store::Create(const Config& config) {
                 fmt::format("maximum capacity {} is below capacity {}", FormatBytes(max_capacity),
                             FormatBytes(config.capacity)));
   }
-  auto arena = Arena::Create(SegmentsIn(max_capacity));
+  auto files = StoreFiles::Open(config.path, SegmentsIn(max_capacity));
+  if (!files) return std::unexpected(std::move(files).error());
+  auto arena = Arena::Create(files->max_segments, std::move(files->segments),
+                             std::move(files->segment_records));
   if (!arena) return std::unexpected(std::move(arena).error());
   return std::unique_ptr<Store>(
-      new Store(std::make_unique<Impl>(std::move(*arena), capacity, config.shared_auth_default)));
+      new Store(std::make_unique<Impl>(*std::move(files), std::move(*arena), capacity, config)));
 }
 
 Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -349,9 +509,14 @@ Store::~Store() = default;
 
 const Uuid& Store::id() const { return impl_->id(); }
 
-Result<std::shared_ptr<Guest>> Store::AddGuest(GuestId id, const GuestSettings& settings) {
-  return impl_->AddGuest(id, settings);
+Result<std::shared_ptr<Guest>> Store::AddGuest(const GuestIdentity& identity,
+                                               const GuestSettings& settings) {
+  return impl_->AddGuest(identity, settings);
 }
+
+std::vector<GuestIdentity> Store::Survivors() const { return impl_->Survivors(); }
+
+RecoveryProgress Store::recovery_progress() const { return impl_->recovery_progress(); }
 
 void Store::RemoveGuest(GuestId id) { impl_->RemoveGuest(id); }
 
@@ -375,13 +540,17 @@ Result<Bytes> Store::FlushEphemeral(GuestId id) {
 
 Bytes Store::SetCapacity(Bytes capacity) { return impl_->SetCapacity(capacity); }
 
-std::expected<PoolId, NewPoolError> Store::NewPool(Guest& guest, const PoolOptions& options) {
-  return impl_->NewPool(guest, options);
+std::expected<PoolId, NewPoolError> Store::NewPool(Guest& guest, const PoolOptions& options,
+                                                   std::optional<RingPosition> at) {
+  return impl_->NewPool(guest, options, at);
 }
 
-FlushStatus Store::DestroyPool(Guest& guest, PoolId pool, PageCount budget) {
-  return impl_->DestroyPool(guest, pool, budget);
+FlushStatus Store::DestroyPool(Guest& guest, PoolId pool, PageCount budget,
+                               std::optional<RingPosition> at) {
+  return impl_->DestroyPool(guest, pool, budget, at);
 }
+
+void Store::ForgetRequests(Guest& guest) { guest.ForgetRequests(); }
 
 PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec) {
   const Impl::Ground ground = impl_->GroundOf(guest, handle.pool);

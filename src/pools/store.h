@@ -9,6 +9,10 @@
 //   - a frozen guest's puts are refused (and drop the old page), its flushes are executed
 //   - a shared pool is ephemeral, needs authorization, and lives until its last guest leaves
 //
+// A store may keep its pages in files on a tmpfs: they outlive the process, and the next store that
+// opens the same folder has all of them (docs/store-format.md), its guests as survivors until they
+// are added again or removed.
+//
 // Memory: pages live in segments of kSegmentSize, each owned by one guest (or one shared pool) and
 // one class. Segments in use never exceed the capacity; a guest's charge never exceeds its cap.
 // When memory is short, the oldest ephemeral segment of the guest furthest above its weighted
@@ -24,6 +28,7 @@
 #include <expected>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -69,30 +74,60 @@ struct Handle {
   PageIndex index;
 };
 
+// Where a request stands that a guest sent: its queue, and its index in the queue's ring. A request
+// whose answer was lost with a process is executed again by the next one, at the same place.
+struct RingPosition {
+  uint32_t queue = 0;
+  uint32_t index = 0;
+  bool again = false;  // a process before this one may have executed it
+};
+
+// A guest as the store knows it. Of two guests with one id, the uuid tells whether it is the same.
+struct GuestIdentity {
+  GuestId id;
+  Uuid uuid{};
+  std::string name{};  // up to 63 bytes of it are kept, for people and for the next process
+};
+
 class Guest;  // guest.h, private to this room
 
 class Store {
  public:
   struct Config {
+    std::string path = {};             // a folder on a tmpfs; empty: memory of this process
+    uint32_t recovery_threads = 1;     // that find the survivors' pages again
     Bytes capacity = MiB(256);         // rounded down to whole segments
     Bytes max_capacity = kUnlimited;   // upper bound of SetCapacity; default: 4 x capacity. Address
                                        // space is reserved for it, memory is not.
     bool shared_auth_default = false;  // may guests join shared pools that nobody authorized?
   };
 
-  // kInvalid for a capacity below one segment, kExhausted if the address space cannot be reserved.
+  // kInvalid for a capacity below one segment, kExhausted if the address space cannot be reserved;
+  // with a path, also the errors of StoreFiles::Open. Returns before the survivors' pages are
+  // found.
   static Result<std::unique_ptr<Store>> Create(const Config& config);
-  // REQUIRES: no other thread is inside a method, and no guest handle is left.
+  // Pages in files stay. REQUIRES: no other thread is inside a method, and no guest handle is left.
   ~Store();
 
-  // A random number for this store's life: a frontend that finds another one has lost its pages.
+  // A random number for this store's life, which is as long as that of its files: a frontend that
+  // finds another one has lost its pages.
   const Uuid& id() const;
 
   // ---- guests (control path) ----
 
-  // kExists if the id is in use, kInvalid for bad settings. The reserve is not checked against
-  // others': reserves may be overcommitted by an administrator, and are then served in order.
-  Result<std::shared_ptr<Guest>> AddGuest(GuestId id, const GuestSettings& settings);
+  // A survivor is taken up with its pools and pages; if another guest has its id now, it is
+  // removed. kExists if the id is in use, kInvalid for bad settings, kUnavailable while the
+  // survivor's pages are still being found: try again. The reserve is not checked against others':
+  // reserves may be overcommitted by an administrator, and are then served in order.
+  Result<std::shared_ptr<Guest>> AddGuest(const GuestIdentity& identity,
+                                          const GuestSettings& settings);
+  Result<std::shared_ptr<Guest>> AddGuest(GuestId id, const GuestSettings& settings) {
+    return AddGuest(GuestIdentity{id}, settings);
+  }
+  // Guests that a process before this one left, and that nobody added or removed since.
+  std::vector<GuestIdentity> Survivors() const;
+  // How far the search for their pages is.
+  RecoveryProgress recovery_progress() const;
   // Flushes all that the guest owns and leaves its shared pools. Operations on its handle from now
   // on find no pool. Nothing if there is no such guest.
   void RemoveGuest(GuestId id);
@@ -112,10 +147,16 @@ class Store {
 
   // ---- the data path ----
 
-  std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options);
+  // Both take effect once for one place in a ring, and answer alike, if they are called again by a
+  // process after this one.
+  std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options,
+                                              std::optional<RingPosition> at = std::nullopt);
   // Flushes at most `budget` pages; kMore if some remain. The pool answers kNoPool to everything
   // else from the first call on.
-  FlushStatus DestroyPool(Guest& guest, PoolId pool, PageCount budget);
+  FlushStatus DestroyPool(Guest& guest, PoolId pool, PageCount budget,
+                          std::optional<RingPosition> at = std::nullopt);
+  // The guest's rings begin anew: places in them are other ones from now on.
+  static void ForgetRequests(Guest& guest);
 
   // REQUIRES: nobody writes to `page` meanwhile (a copy, never a page shared with a guest).
   PutStatus Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec);

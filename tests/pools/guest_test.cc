@@ -16,7 +16,10 @@ class GuestTest : public testing::Test {
   std::unique_ptr<Arena> arena_ = std::move(*Arena::Create(4));
   Memory memory_{*arena_, 4};
   GuestSettings settings_;
-  Guest guest_{GuestId{7}, settings_, Keyspace::Create(memory_, 100, 0)};
+  ObjectRecords records_{*Region::Anonymous(64 << 20)};
+  GuestRecords guest_records_{*Region::Anonymous(1 << 20)};
+  Guest guest_{settings_, *guest_records_.Take(GuestId{7}, Uuid{}, "seven"),
+               Keyspace::Create(memory_, records_, {.id = 17, .hash_key = 1}, 100, 0)};
 };
 
 TEST_F(GuestTest, APoolLivesFromOpenToClose) {
@@ -55,7 +58,7 @@ TEST_F(GuestTest, AnIdIsTakenAgainOnlyAfterRelease) {
 TEST_F(GuestTest, HasSixteenPoolIds) {
   std::set<PoolId> ids;
   for (uint32_t i = 0; i < kMaxPoolsPerGuest; ++i) {
-    ids.insert(*guest_.Open(kEphemeral, SharedPools::Place{i}));
+    ids.insert(*guest_.Open(kEphemeral, Guest::Membership{i, Uuid{}}));
   }
   EXPECT_EQ(ids.size(), kMaxPoolsPerGuest);
   EXPECT_FALSE(guest_.Open(kEphemeral, std::nullopt));

@@ -86,7 +86,9 @@ class KeyspaceTest : public testing::Test {
   Ledger ledger_{kUnlimited};
   Ledger other_ledger_{kUnlimited};
   std::atomic<uint64_t> word_{1};
-  std::shared_ptr<Keyspace> keyspace_ = Keyspace::Create(memory_, 100, 0);
+  ObjectRecords records_{*Region::Anonymous(64 << 20)};
+  std::shared_ptr<Keyspace> keyspace_ =
+      Keyspace::Create(memory_, records_, {.id = 1, .hash_key = 1}, 100, 0);
   const size_t empty_bytes_ = keyspace_->bytes();
 };
 
