@@ -26,7 +26,7 @@ class ServedGuest {
       std::function<void(std::string_view)> on_violation = [](std::string_view) {})
       : front_(hypervisor.AddGuest(id, "guest" + std::to_string(id), Uuid{{id, id}}),
                /*order=*/0, kSlots),
-        queue_(std::make_shared<Queue>(store, store.AddGuest({id}, {}).value(),
+        queue_(std::make_shared<Queue>(store, store.AddGuest(GuestId{id}, {}).value(),
                                        front_.Parts(hypervisor), std::move(on_violation))) {}
 
   FrontQueue& front() { return front_; }
