@@ -243,8 +243,12 @@ void Heap::LetGo(SegmentId segment) {
 }
 
 std::byte* Heap::PayloadOf(Location location) const {
-  return SlotAddress(arena_.BaseOf(location.segment()), table_[location.segment()].size_class,
-                     location.slot());
+  // Only one slot size holds a raw page: no need to wait for the descriptor, which is seldom in the
+  // cache.
+  const SizeClass size_class = location.length() > kMaxCompressed
+                                   ? SizeClassFor(kPageSize)
+                                   : table_[location.segment()].size_class;
+  return SlotAddress(arena_.BaseOf(location.segment()), size_class, location.slot());
 }
 
 RecordHeader& Heap::HeaderIn(SegmentId segment, uint32_t slot) const {

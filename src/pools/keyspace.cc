@@ -1,6 +1,9 @@
 #include "pools/keyspace.h"
 
 #include <xxhash.h>
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h>  // XXH3 with the widest vectors that the processor has
+#endif
 
 #include <algorithm>
 #include <cassert>
@@ -137,6 +140,8 @@ bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Fo
   RecordHeader& header = slot.header();
   header.object = HeaderObject(found.number, hash);
   header.index = ref.index.value;
+  header.length = static_cast<uint16_t>(payload.bytes.size());
+  header.codec = payload.codec;
   const Location location(slot.segment(), slot.slot(), payload.codec, payload.bytes.size());
   if (found.location != nullptr) {
     *found.location = location;
@@ -164,11 +169,6 @@ bool Keyspace::TakeOver(Object& object, Ledger& payer) {
 
 PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
                             Heap::Slot slot, Charge charge, OldPage old_page) {
-  RecordHeader& header = slot.header();
-  header.length = static_cast<uint16_t>(payload.bytes.size());
-  header.codec = payload.codec;
-  header.checksum = page_class == PageClass::kPersistent ? Checksum(payload.bytes) : 0;
-
   const uint64_t hash = HashOf(ref);
   Partition& partition = PartitionOf(hash);
   Freed freed(heap(page_class));
@@ -176,10 +176,11 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payl
   if (!ref.ticket.Valid()) return PutStatus::kNoPool;
   PoolCounters& counters = partition.pools[ref.pool].counters;
   ++counters.puts;
-  const Found found = Find(partition, hash, ref);
-  // Under the lock, so that nothing stands between the search and the copy, and their cache misses
-  // are under way together. The locked instructions of Enter order the streamed bytes.
+  // Under the lock, so that no locked instruction waits for the streamed bytes before those of
+  // Enter do: they reach memory while the checksum is computed and the page is searched.
   StreamingCopy(slot.payload(), payload.bytes.data(), payload.bytes.size());
+  slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(payload.bytes) : 0;
+  const Found found = Find(partition, hash, ref);
   const Location old = found.location != nullptr ? *found.location : Location();
   if (old) __builtin_prefetch(&heap(page_class).HeaderOf(old), /*rw=*/1);
 
