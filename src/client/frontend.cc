@@ -54,11 +54,12 @@ Result<void> Frontend::Connect(TimePoint deadline) {
   if (!established_) agreement_.reset();
   auto link = GuestLink::Connect({.socket_path = config_.socket_path,
                                   .guest_name = config_.guest_name,
-                                  .memfd = area_.memfd()},
+                                  .memfd = area_.memfd(),
+                                  .domid = domid_},
                                  deadline, interrupt_);
   if (!link) return std::unexpected(std::move(link).error());
   link_ = *std::move(link);
-  if (established_ && link_->instance() == instance_) {
+  if (established_ && (link_->instance() == instance_ || !link_->resumed())) {
     return Fail(ErrorCode::kInvalid, "the daemon released this guest and dropped its pages");
   }
   instance_ = link_->instance();

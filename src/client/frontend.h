@@ -7,10 +7,11 @@
 // A connection that ends may come back, and goes on where the rings stand, if the pages of this
 // guest were kept. That is so if the backend closed the device without an `error` and the same
 // `store-id` stands there afterwards; or if the daemon died, and the next one (another `instance`
-// of the loopback hypervisor) has the same `store-id`. A daemon that lives and let us go has
-// dropped our pages. In every other case the connection is dead for good, because to go on would
-// be to lie about pages that are lost. What is agreed on first (shape, posted puts) stays: a daemon
-// that announces less later is none that we can go on with.
+// of the loopback hypervisor) expected us and has the same `store-id`. A daemon that lives and let
+// us go, or that does not know us any more, has dropped our pages. In every other case the
+// connection is dead for good, because to go on would be to lie about pages that are lost. What is
+// agreed on first (shape, posted puts) stays: a daemon that announces less later is none that we
+// can go on with.
 //
 // Not thread-safe: used by the connecting thread first and by the keeper thread from then on.
 #ifndef TMEM_CLIENT_FRONTEND_H_

@@ -43,7 +43,7 @@ Result<std::unique_ptr<GuestLink>> GuestLink::Connect(const Config& config, Time
 }
 
 Result<void> GuestLink::Hello(const Config& config) {
-  auto payload = loopback::Encode(loopback::Hello{});
+  auto payload = loopback::Encode(loopback::Hello{.domid = config.domid.value});
   payload += config.guest_name;
   const auto answer = Call(MessageType::kHello, std::move(payload), config.memfd);
   if (!answer) return std::unexpected(answer.error());
@@ -52,6 +52,7 @@ Result<void> GuestLink::Hello(const Config& config) {
     return Lose("answered hello with nonsense");
   }
   domid_ = GuestId{static_cast<uint16_t>(reply.domid)};
+  resumed_ = reply.resumed == 1 && domid_ == config.domid;
   instance_ = Uuid{{reply.instance[0], reply.instance[1]}};
   return {};
 }

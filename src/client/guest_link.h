@@ -31,7 +31,8 @@ class GuestLink {
   struct Config {
     std::string socket_path;
     std::string guest_name;
-    int memfd = -1;  // stays the caller's
+    int memfd = -1;   // stays the caller's
+    GuestId domid{};  // that the guest had with a daemon before this one; 0: it is new
   };
 
   // Connects and says hello. Errors: kNotFound or kUnavailable if nobody listens (now), kDenied by
@@ -40,6 +41,8 @@ class GuestLink {
                                                     const loopback::Bell& interrupt);
 
   GuestId domid() const { return domid_; }
+  // The daemon expected the guest that had config.domid before: nothing of it was dropped.
+  bool resumed() const { return resumed_; }
   // Of the hypervisor's life: who meets it again was released in between.
   const Uuid& instance() const { return instance_; }
 
@@ -83,6 +86,7 @@ class GuestLink {
   std::deque<Directory::WatchEvent> events_;
   uint32_t last_request_ = 0;
   GuestId domid_;
+  bool resumed_ = false;
   Uuid instance_;
 };
 

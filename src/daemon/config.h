@@ -39,7 +39,8 @@ using SettingChanges = std::map<std::string, KnobValue>;
 struct Config {
   HypervisorKind hypervisor = HypervisorKind::kAuto;
   Bytes capacity = MiB(256);
-  Bytes max_capacity{0};  // 0: four times the capacity
+  Bytes max_capacity{0};   // 0: four times the capacity
+  std::string store_path;  // empty: memory of the process
   bool shared_auth_default = false;
   std::vector<std::string> allowed_guests = {"all"};  // names and uuids, or "all"
   uint32_t workers = 0;                               // 0: one less than there are CPUs, at least 1

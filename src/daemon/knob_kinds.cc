@@ -13,7 +13,8 @@ namespace tmem::daemon::kinds {
 
 namespace {
 
-constexpr size_t kMaxSocketPath = 107;  // sizeof(sockaddr_un::sun_path) less the final NUL
+constexpr size_t kMaxFolderPath = 4096;  // PATH_MAX, the final NUL included
+constexpr size_t kMaxSocketPath = 107;   // sizeof(sockaddr_un::sun_path) less the final NUL
 
 std::optional<int64_t> ReadInteger(const KnobValue& value, int base = 10) {
   if (const auto* number = std::get_if<int64_t>(&value)) return *number;
@@ -132,6 +133,15 @@ std::optional<std::string> SocketPath::Read(const KnobValue& value) {
 std::string SocketPath::Allowed() {
   return fmt::format("an absolute path of at most {} bytes", kMaxSocketPath);
 }
+
+std::optional<std::string> Folder::Read(const KnobValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  const bool good = text != nullptr && (text->empty() || text->starts_with('/')) && *text != "/" &&
+                    text->size() < kMaxFolderPath && IsPlainText(*text);
+  return good ? std::optional(*text) : std::nullopt;
+}
+
+std::string Folder::Allowed() { return "the absolute path of a folder, or \"\""; }
 
 std::optional<std::vector<std::string>> Words::Read(const KnobValue& value) {
   std::vector<std::string> words;

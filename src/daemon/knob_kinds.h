@@ -72,6 +72,13 @@ struct SocketPath {
   static std::string Allowed();
 };
 
+// A folder's absolute path, or empty.
+struct Folder {
+  static std::optional<std::string> Read(const KnobValue& value);
+  static KnobValue Write(const std::string& value) { return value; }
+  static std::string Allowed();
+};
+
 // A list of strings; on a command line, separated by commas.
 struct Words {
   static std::optional<std::vector<std::string>> Read(const KnobValue& value);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 #include <utility>
 
 #include "daemon/knobs.h"
@@ -32,7 +33,9 @@ Result<std::unique_ptr<Service>> Service::Create(const Config& config,
                                                  std::unique_ptr<Hypervisor> hypervisor,
                                                  const Clock& clock) {
   std::unique_ptr<Service> service(new Service(config, std::move(hypervisor)));
-  auto store = Store::Create({.capacity = config.capacity,
+  auto store = Store::Create({.path = config.store_path,
+                              .recovery_threads = std::max(1u, std::thread::hardware_concurrency()),
+                              .capacity = config.capacity,
                               .max_capacity = service->max_capacity_,
                               .shared_auth_default = config.shared_auth_default});
   if (!store) return std::unexpected(std::move(store).error());

@@ -137,6 +137,11 @@ Result<void> Backend::Impl::Start() {
   Directory& directory = context_.hypervisor.directory();
   TMEM_TRY(directory.Watch(std::string(kIntroduceDomain), std::string(kGuestsToken)));
   TMEM_TRY(directory.Watch(std::string(kReleaseDomain), std::string(kGuestsToken)));
+  std::vector<GuestInfo> survivors;
+  for (const GuestIdentity& one : context_.store.Survivors()) {
+    survivors.push_back({.id = one.id, .name = one.name, .uuid = one.uuid});
+  }
+  context_.hypervisor.Expect(survivors);
   FollowGuests();
   return {};
 }

@@ -124,6 +124,11 @@ class Hypervisor {
   // listed. (xs_directory of /local/domain, xs_is_domain_introduced, xc_domain_getinfo)
   virtual Result<std::vector<GuestInfo>> Guests() = 0;
 
+  // Guests that a daemon before this one served, told before the first call of Guests(). Xen knows
+  // by itself which of them still run; guests that have to connect again (loopback's) are listed
+  // for a while before they do.
+  virtual void Expect(std::span<const GuestInfo> guests) { (void)guests; }
+
   // All or nothing. Fails for references that the guest did not grant. REQUIRES: refs not empty.
   virtual Result<std::unique_ptr<SharedPages>> Map(GuestId guest,
                                                    std::span<const GrantRef> refs) = 0;

@@ -83,6 +83,8 @@ FakeBackend::FakeBackend(const std::string& socket_path, Script script)
   bell_.emplace(*std::move(bell));
   (void)hypervisor_->directory().Watch(std::string(kIntroduceDomain), "guests");
   (void)hypervisor_->directory().Watch(std::string(kReleaseDomain), "guests");
+  if (script_.store) hypervisor_->Expect(script_.store->guests);
+  (void)hypervisor_->Guests();
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -150,6 +152,7 @@ void FakeBackend::HandleDirectory() {
 
 void FakeBackend::FollowGuests() {
   const std::vector<GuestInfo> guests = *hypervisor_->Guests();
+  if (script_.store) script_.store->guests = guests;
   std::erase_if(devices_, [&](const auto& device) {
     return std::ranges::none_of(guests, [&](const auto& g) { return g.id == device.first; });
   });

@@ -39,6 +39,8 @@ class FakeStore {
   tmemif_response Execute(const tmemif_request& request, std::span<std::byte> slots);
   size_t pages() const { return pages_.size(); }
 
+  std::vector<GuestInfo> guests;  // that a backend on this store served last
+
  private:
   using Page = std::array<std::byte, kPageSize>;
   using Object = std::tuple<uint32_t, uint64_t, uint64_t, uint64_t>;  // pool, oid

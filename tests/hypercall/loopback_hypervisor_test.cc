@@ -19,6 +19,7 @@
 
 #include "daemon/temporary_folder.h"
 #include "hypercall/loopback/packet.h"
+#include "hypercall/loopback/realm.h"
 #include "hypercall/loopback_raw_guest.h"
 
 namespace tmem::loopback {
@@ -37,7 +38,9 @@ class LoopbackHypervisorTest : public ::testing::Test {
 
   std::unique_ptr<LoopbackHypervisor> Create() {
     auto hypervisor = LoopbackHypervisor::Create({.socket_path = socket_path_});
-    return hypervisor ? *std::move(hypervisor) : nullptr;
+    if (!hypervisor) return nullptr;
+    (void)(*hypervisor)->Guests();  // lets guests in
+    return *std::move(hypervisor);
   }
   Directory& directory() { return hypervisor_->directory(); }
   std::vector<GuestInfo> Guests() { return *hypervisor_->Guests(); }
@@ -95,6 +98,7 @@ TEST_F(LoopbackHypervisorTest, ReplacesTheSocketOfADeadProcess) {
   }
   const auto hypervisor = LoopbackHypervisor::Create({.socket_path = path});
   ASSERT_TRUE(hypervisor) << hypervisor.error().message;
+  (void)(*hypervisor)->Guests();
   EXPECT_TRUE(RawGuest(path).Hello("guest"));
 }
 
@@ -260,6 +264,64 @@ TEST_F(LoopbackHypervisorTest, TheDescriptorIsReadableWhileEventsWait) {
   EXPECT_FALSE(directory().Unwatch("/a", "t"));
   ASSERT_TRUE(directory().Write("/b", "1"));
   EXPECT_TRUE(IsReadable(directory().fd()));
+}
+
+// ---- guests of a hypervisor before this one ----
+
+class ExpectedGuestsTest : public LoopbackHypervisorTest {
+ protected:
+  // A hypervisor that waits for alice, who was guest 7.
+  void SetUp() override { Restart(std::chrono::hours(1)); }
+  void Restart(Duration return_time) {
+    hypervisor_.reset();
+    auto hypervisor =
+        LoopbackHypervisor::Create({.socket_path = socket_path_, .return_time = return_time});
+    ASSERT_TRUE(hypervisor);
+    hypervisor_ = *std::move(hypervisor);
+    const GuestInfo alice{GuestId{7}, "alice", UuidOfName("alice")};
+    hypervisor_->Expect({&alice, 1});
+    ASSERT_TRUE(directory().Watch(std::string(kReleaseDomain), "out"));
+  }
+};
+
+TEST_F(ExpectedGuestsTest, AreListedAndHaveTheirDomidAgain) {
+  ASSERT_EQ(Guests().size(), 1u);
+  EXPECT_EQ(Guests()[0].id, GuestId{7});
+  RawGuest alice(socket_path_);
+  EXPECT_EQ(alice.HelloAgain("alice", 7), 7);
+  EXPECT_EQ(Guests().size(), 1u);
+}
+
+TEST_F(ExpectedGuestsTest, AnotherNameIsAnotherGuest) {
+  ASSERT_EQ(Guests().size(), 1u);
+  RawGuest mallory(socket_path_);
+  EXPECT_FALSE(mallory.HelloAgain("mallory", 7));
+  EXPECT_EQ(Guests().size(), 2u);
+}
+
+TEST_F(ExpectedGuestsTest, ANewGuestOfThatNameEndsTheWaiting) {
+  ASSERT_EQ(Guests().size(), 1u);
+  RawGuest alice(socket_path_);
+  EXPECT_NE(alice.Hello("alice"), 7);
+  EXPECT_EQ(AwaitEvent("out"), kReleaseDomain);
+  ASSERT_EQ(Guests().size(), 1u);
+  EXPECT_NE(Guests()[0].id, GuestId{7});
+}
+
+TEST_F(ExpectedGuestsTest, AreReleasedWhenTheyDoNotCome) {
+  Restart(Duration::zero());
+  (void)Guests();
+  while (!Guests().empty()) EXPECT_EQ(AwaitEvent("out"), kReleaseDomain);
+  RawGuest alice(socket_path_);
+  EXPECT_FALSE(alice.HelloAgain("alice", 7));
+}
+
+TEST_F(ExpectedGuestsTest, NobodyHasTwoLives) {
+  (void)Guests();
+  RawGuest alice(socket_path_);
+  ASSERT_TRUE(alice.HelloAgain("alice", 7));
+  RawGuest again(socket_path_);
+  EXPECT_FALSE(again.HelloAgain("alice", 7));
 }
 
 }  // namespace

@@ -118,6 +118,18 @@ std::optional<uint16_t> RawGuest::Hello(std::string_view name) {
   return static_cast<uint16_t>(reply.domid);
 }
 
+std::optional<uint16_t> RawGuest::HelloAgain(std::string_view name, uint16_t domid) {
+  const UniqueFd memfd = MakeGoodMemfd();
+  const int descriptors[] = {memfd.get()};
+  std::string payload = Encode(loopback::Hello{.domid = domid});
+  payload += name;
+  SendBytes(Packet(MessageType::kHello, ++last_request_, payload), descriptors);
+  const auto answer = Receive();
+  HelloReply reply;
+  if (!answer || answer->header.error != 0 || !Decode(answer->payload, reply)) return std::nullopt;
+  return reply.resumed == 1 ? std::optional(static_cast<uint16_t>(reply.domid)) : std::nullopt;
+}
+
 std::optional<RawGuest::Answer> RawGuest::Call(MessageType type, std::string_view payload) {
   if (!SendBytes(Packet(type, ++last_request_, payload))) return std::nullopt;
   while (auto answer = Receive()) {

@@ -56,6 +56,8 @@ class RawGuest {
   static std::string HelloPayload(std::string_view name);
   // Hello with fresh memory; the domid, or nullopt if refused.
   std::optional<uint16_t> Hello(std::string_view name);
+  // The same as a guest that had a domid before: the domid, if it is taken for that guest.
+  std::optional<uint16_t> HelloAgain(std::string_view name, uint16_t domid);
   std::optional<Answer> HelloWith(std::string_view name, int memfd);
   // Sends a request and returns its reply; watch events that come before it are kept.
   std::optional<Answer> Call(MessageType type, std::string_view payload);

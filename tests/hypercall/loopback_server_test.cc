@@ -26,7 +26,9 @@ class LoopbackServerTest : public ::testing::Test {
  protected:
   LoopbackServerTest() {
     auto hypervisor = LoopbackHypervisor::Create({.socket_path = socket_path_});
-    if (hypervisor) hypervisor_ = *std::move(hypervisor);
+    if (!hypervisor) return;
+    hypervisor_ = *std::move(hypervisor);
+    (void)hypervisor_->Guests();  // lets guests in
   }
 
   void SetUp() override {

@@ -55,26 +55,40 @@ class RealmDirectory final : public Directory {
 
 class LoopbackHypervisor::Impl {
  public:
-  Impl(Bell backend_bell, Bell server_bell)
-      : backend_bell_(std::move(backend_bell)), server_bell_(std::move(server_bell)) {}
+  Impl(Bell backend_bell, Bell server_bell, Duration return_time)
+      : return_time_(return_time),
+        backend_bell_(std::move(backend_bell)),
+        server_bell_(std::move(server_bell)) {}
 
-  Result<void> Start(const Config& config) {
+  Result<void> Listen(const Config& config) {
     auto listener = Listener::Create(config.socket_path, config.socket_mode);
     if (!listener) return std::unexpected(std::move(listener).error());
-    auto server = Server::Start(*std::move(listener), realm_, server_bell_);
+    auto server = Server::Create(*std::move(listener), realm_, server_bell_);
     if (!server) return std::unexpected(std::move(server).error());
     server_ = *std::move(server);
     return {};
+  }
+
+  void Expect(std::span<const GuestInfo> guests) {
+    realm_.Expect(guests, SteadyClock().Now() + return_time_);
+  }
+
+  std::vector<GuestInfo> Guests() {
+    // Those who wait at the socket may be expected: they are let in when it is known who is.
+    if (!std::exchange(started_, true)) server_->Start();
+    return realm_.Guests();
   }
 
   Realm& realm() { return realm_; }
   RealmDirectory& directory() { return directory_; }
 
  private:
+  const Duration return_time_;
   const Bell backend_bell_;
   const Bell server_bell_;
   Realm realm_{backend_bell_, server_bell_};
   RealmDirectory directory_{realm_, backend_bell_};
+  bool started_ = false;
   std::unique_ptr<Server> server_;  // last: its thread uses all of the above
 };
 
@@ -86,14 +100,17 @@ Result<std::unique_ptr<LoopbackHypervisor>> LoopbackHypervisor::Create(const Con
   if (!backend_bell) return std::unexpected(std::move(backend_bell).error());
   auto server_bell = Bell::Create();
   if (!server_bell) return std::unexpected(std::move(server_bell).error());
-  auto impl = std::make_unique<Impl>(*std::move(backend_bell), *std::move(server_bell));
-  TMEM_TRY(impl->Start(config));
+  auto impl =
+      std::make_unique<Impl>(*std::move(backend_bell), *std::move(server_bell), config.return_time);
+  TMEM_TRY(impl->Listen(config));
   return std::unique_ptr<LoopbackHypervisor>(new LoopbackHypervisor(std::move(impl)));
 }
 
 Directory& LoopbackHypervisor::directory() { return impl_->directory(); }
 
-Result<std::vector<GuestInfo>> LoopbackHypervisor::Guests() { return impl_->realm().Guests(); }
+Result<std::vector<GuestInfo>> LoopbackHypervisor::Guests() { return impl_->Guests(); }
+
+void LoopbackHypervisor::Expect(std::span<const GuestInfo> guests) { impl_->Expect(guests); }
 
 Result<std::unique_ptr<SharedPages>> LoopbackHypervisor::Map(GuestId guest,
                                                              std::span<const GrantRef> refs) {

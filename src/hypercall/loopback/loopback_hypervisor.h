@@ -8,7 +8,9 @@
 // A guest comes into being by connecting with a name and is gone when its connection closes: then
 // its folder /local/domain/<domid> is removed and kReleaseDomain fires. As in Xen, a guest that
 // comes back has a new domid and the same uuid: the uuid is derived from the name, so that it
-// outlives the daemon. Two live guests never have the same name. In its folder a guest finds name
+// outlives the daemon. A guest that lost its connection because the daemon died is still the same
+// one: it says which domid it had, and has it again if it was expected and comes in time. Two live
+// guests never have the same name. In its folder a guest finds name
 // and vm (/vm/<uuid>), and may read but not write it; who makes nodes there gives the rights.
 //
 // Who may connect is decided by the socket file's owner and mode. A guest can still be hostile:
@@ -29,6 +31,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "hypercall/transport.h"
 
@@ -39,10 +42,11 @@ class LoopbackHypervisor final : public Hypervisor {
   struct Config {
     std::string socket_path;
     mode_t socket_mode = 0600;
+    Duration return_time = std::chrono::seconds(30);  // for guests that are expected
   };
 
-  // Listens on the socket. A stale socket file of a dead process is replaced; kExists if a live
-  // process listens there.
+  // Listens on the socket; guests are let in from the first call of Guests() on. A stale socket
+  // file of a dead process is replaced; kExists if a live process listens there.
   static Result<std::unique_ptr<LoopbackHypervisor>> Create(const Config& config);
   // Disconnects every guest and removes the socket file. SharedPages and EventChannels may outlive
   // this object.
@@ -51,6 +55,7 @@ class LoopbackHypervisor final : public Hypervisor {
   std::string_view name() const override { return "loopback"; }
   Directory& directory() override;
   Result<std::vector<GuestInfo>> Guests() override;
+  void Expect(std::span<const GuestInfo> guests) override;
   Result<std::unique_ptr<SharedPages>> Map(GuestId guest, std::span<const GrantRef> refs) override;
   Result<std::unique_ptr<EventChannel>> Bind(GuestId guest, EventPort port) override;
 

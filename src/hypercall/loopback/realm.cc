@@ -40,32 +40,86 @@ Realm::Realm(const Bell& backend_bell, const Bell& server_bell)
     : backend_bell_(backend_bell), server_bell_(server_bell), instance_(RandomUuid()) {}
 
 Result<GuestId> Realm::Introduce(const std::string& name, std::shared_ptr<GuestMemory> memory) {
+  Guest gone;  // destroyed after the lock
   Result<GuestId> result = [&]() -> Result<GuestId> {
     MutexLock lock(mutex_);
-    for (const auto& [id, guest] : guests_) {
-      if (guest.info.name == name) {
+    if (const auto named = Named(name)) {
+      if (guests_[*named].memory != nullptr) {
         return Fail(ErrorCode::kExists,
                     fmt::format("a guest named '{}' is connected already; choose another name or "
                                 "end that program",
                                 name));
       }
+      gone = Forget(*named);  // a new guest of that name: the expected one will not come any more
     }
     const std::optional<GuestId> id = FreeDomid();
     if (!id) return Fail(ErrorCode::kExhausted, "no domid is free");
-    const Uuid uuid = UuidOfName(name);
-    guests_[*id] = Guest{{*id, name, uuid}, std::move(memory), {}};
-    const std::string folder = FolderOf(*id);
-    const Directory::Node nodes[] = {
-        {folder, "", Directory::Permissions{kBackendDomain, *id}},
-        {folder + "/name", name, std::nullopt},
-        {folder + "/vm", "/vm/" + uuid.ToString(), std::nullopt},
-    };
-    TMEM_TRY(tree_.WriteAll(nodes));
-    tree_.Fire(kIntroduceDomain);
+    const GuestInfo info{*id, name, UuidOfName(name)};
+    guests_[*id] = Guest{info, std::move(memory), {}};
+    TMEM_TRY(WriteFolder(info));
     return *id;
   }();
   RingBells();
   return result;
+}
+
+Result<GuestId> Realm::Resume(GuestId claimed, const std::string& name,
+                              std::shared_ptr<GuestMemory> memory) {
+  Result<GuestId> result = [&]() -> Result<GuestId> {
+    MutexLock lock(mutex_);
+    const auto at = guests_.find(claimed);
+    if (at == guests_.end() || at->second.memory != nullptr || at->second.info.name != name) {
+      return NoGuest(claimed);
+    }
+    at->second.memory = std::move(memory);
+    TMEM_TRY(WriteFolder(at->second.info));
+    return claimed;
+  }();
+  RingBells();
+  return result;
+}
+
+void Realm::Expect(std::span<const GuestInfo> guests, TimePoint deadline) {
+  {
+    MutexLock lock(mutex_);
+    for (const GuestInfo& info : guests) guests_[info.id] = Guest{info, nullptr, {}};
+    expected_until_ = deadline;
+  }
+  server_bell_.Ring();  // whoever waits learns the deadline
+}
+
+TimePoint Realm::ReleaseOverdue(TimePoint now) {
+  {
+    MutexLock lock(mutex_);
+    std::vector<GuestId> expected;
+    for (const auto& [id, guest] : guests_) {
+      if (guest.memory == nullptr) expected.push_back(id);
+    }
+    if (expected.empty()) return TimePoint::max();
+    if (now < expected_until_) return expected_until_;
+    for (const GuestId guest : expected) Forget(guest);
+  }
+  RingBells();
+  return TimePoint::max();
+}
+
+std::optional<GuestId> Realm::Named(const std::string& name) const {
+  for (const auto& [id, guest] : guests_) {
+    if (guest.info.name == name) return id;
+  }
+  return std::nullopt;
+}
+
+Result<void> Realm::WriteFolder(const GuestInfo& info) {
+  const std::string folder = FolderOf(info.id);
+  const Directory::Node nodes[] = {
+      {folder, "", Directory::Permissions{kBackendDomain, info.id}},
+      {folder + "/name", info.name, std::nullopt},
+      {folder + "/vm", "/vm/" + info.uuid.ToString(), std::nullopt},
+  };
+  TMEM_TRY(tree_.WriteAll(nodes));
+  tree_.Fire(kIntroduceDomain);
+  return {};
 }
 
 std::optional<GuestId> Realm::FreeDomid() {
@@ -81,15 +135,19 @@ void Realm::Release(GuestId guest) {
   Guest gone;  // destroyed after the lock: closes descriptors
   {
     MutexLock lock(mutex_);
-    auto node = guests_.extract(guest);
-    if (node.empty()) return;
-    gone = std::move(node.mapped());
-    released_.insert(guest);
-    tree_.ForgetWatcher(guest);
-    (void)tree_.Remove(kBackendDomain, FolderOf(guest));
-    tree_.Fire(kReleaseDomain);
+    if (!guests_.contains(guest)) return;
+    gone = Forget(guest);
   }
   RingBells();
+}
+
+Realm::Guest Realm::Forget(GuestId guest) {
+  Guest gone = std::move(guests_.extract(guest).mapped());
+  released_.insert(guest);
+  tree_.ForgetWatcher(guest);
+  (void)tree_.Remove(kBackendDomain, FolderOf(guest));
+  tree_.Fire(kReleaseDomain);
+  return gone;
 }
 
 Result<Realm::NewPort> Realm::AllocPort(GuestId guest) {
@@ -118,7 +176,7 @@ std::vector<GuestInfo> Realm::Guests() {
 Result<std::shared_ptr<GuestMemory>> Realm::MemoryOf(GuestId guest) {
   MutexLock lock(mutex_);
   const auto at = guests_.find(guest);
-  if (at == guests_.end()) return NoGuest(guest);
+  if (at == guests_.end() || at->second.memory == nullptr) return NoGuest(guest);
   return at->second.memory;
 }
 

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -46,6 +47,15 @@ class Realm {
   // no domid is free. A domid that was in use is free again when Guests() has told that it is
   // gone, so that nobody takes the new guest for the old one.
   Result<GuestId> Introduce(const std::string& name, std::shared_ptr<GuestMemory> memory);
+  // The same for a guest that was introduced to a realm before this one, as `claimed`: it is that
+  // guest still if it is expected under that name. kNotFound otherwise.
+  Result<GuestId> Resume(GuestId claimed, const std::string& name,
+                         std::shared_ptr<GuestMemory> memory);
+  // Guests of a realm before this one, which are listed until they resume or the time is over.
+  // REQUIRES: no guest was introduced yet.
+  void Expect(std::span<const GuestInfo> guests, TimePoint deadline);
+  // Releases those who did not come. Returns when to call this again: never if nobody is expected.
+  TimePoint ReleaseOverdue(TimePoint now);
   // The guest is gone: its folder and watches go, its ports too. Mapped pages stay mapped.
   void Release(GuestId guest);
 
@@ -73,11 +83,15 @@ class Realm {
  private:
   struct Guest {
     GuestInfo info;
-    std::shared_ptr<GuestMemory> memory;
+    std::shared_ptr<GuestMemory> memory;  // null: it is expected
     std::map<EventPort, std::shared_ptr<Port>> ports;
   };
 
   std::optional<GuestId> FreeDomid() TMEM_REQUIRES(mutex_);
+  std::optional<GuestId> Named(const std::string& name) const TMEM_REQUIRES(mutex_);
+  Result<void> WriteFolder(const GuestInfo& info) TMEM_REQUIRES(mutex_);
+  // Returns what is to be destroyed without the lock.
+  Guest Forget(GuestId guest) TMEM_REQUIRES(mutex_);
   // Does `action(tree)` under the lock and rings afterwards.
   template <class Action>
   Result<void> Change(Action action);
@@ -91,6 +105,7 @@ class Realm {
   std::map<GuestId, Guest> guests_ TMEM_GUARDED_BY(mutex_);
   std::set<GuestId> released_ TMEM_GUARDED_BY(mutex_);  // and Guests() was not called since
   uint16_t last_domid_ TMEM_GUARDED_BY(mutex_) = 0;
+  TimePoint expected_until_ TMEM_GUARDED_BY(mutex_) = TimePoint::max();
 };
 
 }  // namespace tmem::loopback

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -31,7 +32,7 @@ bool Control(const UniqueFd& epoll, int operation, int fd, uint64_t key, uint32_
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::Start(Listener listener, Realm& realm, const Bell& bell) {
+Result<std::unique_ptr<Server>> Server::Create(Listener listener, Realm& realm, const Bell& bell) {
   auto stop = Bell::Create();
   if (!stop) return std::unexpected(std::move(stop).error());
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
@@ -40,16 +41,18 @@ Result<std::unique_ptr<Server>> Server::Start(Listener listener, Realm& realm, c
       !Control(epoll, EPOLL_CTL_ADD, stop->fd(), kStopKey, EPOLLIN)) {
     return std::unexpected(SystemError("cannot set up epoll"));
   }
-  std::unique_ptr<Server> server(
+  return std::unique_ptr<Server>(
       new Server(std::move(listener), realm, bell, *std::move(stop), std::move(epoll)));
+}
+
+void Server::Start() {
   // Signals are the process's business: this thread, which inherits the mask, takes none.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  server->thread_ = std::thread([&self = *server] { self.Run(); });
+  thread_ = std::thread([this] { Run(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return server;
 }
 
 Server::Server(Listener listener, Realm& realm, const Bell& bell, Bell stop, UniqueFd epoll)
@@ -68,9 +71,10 @@ Server::~Server() {
 void Server::Run() {
   std::array<epoll_event, kEventsPerRound> events;
   while (true) {
-    const int timeout_ms = listening_ ? -1 : kListenAgainMs;
+    const int timeout_ms = Timeout();
     const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsPerRound, timeout_ms);
     if (count == 0) Listen(true);
+    overdue_at_ = realm_.ReleaseOverdue(clock_.Now());
     bool rung = false;
     for (int i = 0; i < count; ++i) {
       const uint64_t key = events[static_cast<size_t>(i)].data.u64;
@@ -95,6 +99,18 @@ void Server::Run() {
       ServePeer(peer);
     }
   }
+}
+
+int Server::Timeout() const {
+  constexpr int64_t kLongest = 60'000;
+  int64_t timeout = listening_ ? -1 : kListenAgainMs;
+  if (overdue_at_ != TimePoint::max()) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(overdue_at_ - clock_.Now()).count();
+    const int64_t wait = std::clamp<int64_t>(left, 0, kLongest);
+    timeout = timeout < 0 ? wait : std::min(timeout, wait);
+  }
+  return static_cast<int>(timeout);
 }
 
 void Server::Accept() {

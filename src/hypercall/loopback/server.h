@@ -11,6 +11,7 @@
 #include <string_view>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "hypercall/loopback/listener.h"
@@ -22,7 +23,9 @@ namespace tmem::loopback {
 class Server {
  public:
   // `bell` rings when a guest has watch events. Realm and bell outlive the server.
-  static Result<std::unique_ptr<Server>> Start(Listener listener, Realm& realm, const Bell& bell);
+  static Result<std::unique_ptr<Server>> Create(Listener listener, Realm& realm, const Bell& bell);
+  // Lets guests in; until then they wait at the socket. Once.
+  void Start();
   // Ends every session and the thread.
   ~Server();
 
@@ -36,6 +39,7 @@ class Server {
   Server(Listener listener, Realm& realm, const Bell& bell, Bell stop, UniqueFd epoll);
 
   void Run();
+  int Timeout() const;  // of the next wait, in ms
   void Accept();
   void Listen(bool on);
   void ServePeer(Peers::iterator peer);
@@ -54,6 +58,8 @@ class Server {
   Peers peers_;
   uint64_t next_peer_;
   bool listening_ = true;
+  TimePoint overdue_at_ = TimePoint::max();  // when guests that are expected are late
+  const SteadyClock clock_;
 };
 
 }  // namespace tmem::loopback

@@ -155,7 +155,10 @@ Result<Session::Answer> Session::Hello(std::string_view payload) {
   }
   auto memory = GuestMemory::Adopt(receiver_.TakeDescriptor());
   if (!memory) return std::unexpected(std::move(memory).error());
-  Result<GuestId> guest = realm_.Introduce(name, *memory);
+  const auto claimed = static_cast<uint16_t>(hello.domid <= kMaxDomid ? hello.domid : 0);
+  Result<GuestId> guest = realm_.Resume(GuestId{claimed}, name, *memory);
+  const bool resumed = guest.has_value();
+  if (!guest) guest = realm_.Introduce(name, *memory);
   if (!guest && guest.error().code == ErrorCode::kExists && evict_dead_(name)) {
     guest = realm_.Introduce(name, *std::move(memory));
   }
@@ -164,7 +167,8 @@ Result<Session::Answer> Session::Hello(std::string_view payload) {
   name_ = name;
   const Uuid& instance = realm_.instance();
   return Answer{Encode(HelloReply{.instance = {instance.words[0], instance.words[1]},
-                                  .domid = guest_->value}),
+                                  .domid = guest_->value,
+                                  .resumed = resumed ? 1u : 0u}),
                 UniqueFd()};
 }
 

@@ -37,7 +37,7 @@
 
 namespace tmem::loopback {
 
-inline constexpr uint32_t kWireVersion = 1;
+inline constexpr uint32_t kWireVersion = 2;
 
 inline constexpr size_t kMaxPath = 3072;   // xenstore's
 inline constexpr size_t kMaxValue = 4096;  // xenstore's
@@ -80,19 +80,20 @@ struct Header {
 
 struct Hello {
   uint32_t version = kWireVersion;
+  uint32_t domid = 0;  // that the guest had with a daemon before this one; 0: a new guest
 };
 
 struct HelloReply {
   uint64_t instance[2] = {};  // random, of this hypervisor's life
   uint32_t domid = 0;
-  uint32_t reserved = 0;
+  uint32_t resumed = 0;  // 1: the guest is the one that had this domid before, and was waited for
 };
 
 struct AllocPortReply {
   uint32_t port = 0;
 };
 
-static_assert(sizeof(Header) == 12 && sizeof(Hello) == 4 && sizeof(HelloReply) == 24 &&
+static_assert(sizeof(Header) == 12 && sizeof(Hello) == 8 && sizeof(HelloReply) == 24 &&
               sizeof(AllocPortReply) == 4);
 
 inline constexpr size_t kMaxPacket = sizeof(Header) + kMaxPayload;
