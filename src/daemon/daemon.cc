@@ -19,6 +19,8 @@ namespace tmem::daemon {
 
 namespace {
 
+constexpr std::chrono::seconds kRecoveryReportInterval{1};
+
 sigset_t HandledSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -52,6 +54,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Create(const Config& config, ConfigSourc
   if (!server) return std::unexpected(std::move(server).error().Within("control.socket"));
   daemon->server_ = std::move(*server);
 
+  daemon->recovering_ = daemon->service_->RecoveryLine().has_value();
   TMEM_TRY(daemon->service_->Start());
   daemon->watchdog_interval_ = service_notifier::WatchdogInterval();
   spdlog::info("tmemd {} serves {} guests, control socket {}", Version(),
@@ -83,13 +86,25 @@ Result<void> Daemon::WaitAndHandle() {
   if (is_ready(fds[1])) server_->HandleEvents();
   if (std::any_of(fds.begin() + 2, fds.end(), is_ready)) service_->HandleEvents();
   FeedWatchdog();
+  ReportRecovery();
   return {};
 }
 
+void Daemon::ReportRecovery() {
+  if (!recovering_ || clock_.Now() < recovery_report_due_) return;
+  recovery_report_due_ = clock_.Now() + kRecoveryReportInterval;
+  const auto line = service_->RecoveryLine();
+  recovering_ = line.has_value();
+  spdlog::info("{}", line.value_or("all pages of the daemon before this one are found"));
+  service_notifier::Alive(service_->StatusLine());
+}
+
 int Daemon::Timeout() const {
-  if (!watchdog_interval_) return -1;
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(watchdog_due_ - clock_.Now()).count();
+  TimePoint due = TimePoint::max();
+  if (watchdog_interval_) due = watchdog_due_;
+  if (recovering_) due = std::min(due, recovery_report_due_);
+  if (due == TimePoint::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - clock_.Now()).count();
   return static_cast<int>(std::max<int64_t>(left, 0));
 }
 

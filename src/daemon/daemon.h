@@ -40,6 +40,7 @@ class Daemon {
   void HandleSignal();
   void Reload();
   void FeedWatchdog();
+  void ReportRecovery();
   int Timeout() const;
 
   const ConfigSource source_;
@@ -50,6 +51,8 @@ class Daemon {
   std::unique_ptr<ControlServer> server_;
   std::optional<std::chrono::milliseconds> watchdog_interval_;
   TimePoint watchdog_due_{};
+  bool recovering_ = false;  // the search for pages of a daemon before this one was not over
+  TimePoint recovery_report_due_{};
   bool stopping_ = false;
 };
 

@@ -101,9 +101,6 @@ std::vector<DaemonKnob> MakeServiceKnobs() {
       Make<Config>("max-capacity", kRestart, kinds::Size{.zero = "four times the capacity"},
                    FIELD(max_capacity),
                    "How far the capacity can be raised while the daemon runs."),
-      WithFlag(Make<Config>("store.path", kRestart, kinds::Folder{}, FIELD(store_path),
-                            "A folder on a tmpfs that keeps pages while the daemon is restarted. "
-                            "Empty: pages go when the daemon does.")),
       Make<Config>("shared-auth-default", kRestart, kinds::Boolean{}, FIELD(shared_auth_default),
                    "Whether guests may join shared pools that nobody authorized them for."),
       Make<Config>("allowed-guests", kNow, kinds::Words{}, FIELD(allowed_guests),
@@ -117,6 +114,9 @@ std::vector<DaemonKnob> MakeServiceKnobs() {
                    FIELD(zstd_level), "zstd's level for guests that compress \"dense\"."),
       WithFlag(Make<Config>("log-level", kNow, kinds::Choice<LogLevel>{kLogLevelNames},
                             FIELD(log_level), "Messages below this level are dropped.")),
+      WithFlag(Make<Config>("store.path", kRestart, kinds::Folder{}, FIELD(store_path),
+                            "A folder on a tmpfs that keeps pages while the daemon is restarted. "
+                            "Empty: pages go when the daemon does.")),
       WithFlag(Make<Config>("control.socket", kRestart, kinds::SocketPath{}, FIELD(control_socket),
                             "Where tmemctl reaches the daemon.")),
       Make<Config>("control.mode", kRestart, kinds::Mode{}, FIELD(control_mode),

@@ -38,7 +38,7 @@ Result<std::unique_ptr<Service>> Service::Create(const Config& config,
                               .capacity = config.capacity,
                               .max_capacity = service->max_capacity_,
                               .shared_auth_default = config.shared_auth_default});
-  if (!store) return std::unexpected(std::move(store).error());
+  if (!store) return std::unexpected(std::move(store).error().Within("store"));
   service->store_ = std::move(*store);
 
   const uint32_t count = config.workers != 0 ? config.workers : DefaultWorkers();
@@ -95,7 +95,16 @@ void Service::ApplyLive(const Config& before) {
   }
 }
 
+std::optional<std::string> Service::RecoveryLine() const {
+  const RecoveryProgress progress = store_->recovery_progress();
+  if (progress.done()) return std::nullopt;
+  return fmt::format("finding pages again: {} of {} guests ready, {} of {} searched, {} pages",
+                     progress.guests_ready, progress.guests, HumanBytes(progress.searched),
+                     HumanBytes(progress.segments), progress.pages);
+}
+
 std::string Service::StatusLine() const {
+  if (auto recovering = RecoveryLine()) return *std::move(recovering);
   const StoreStats stats = store_->Stats();
   Bytes in_use{0};
   for (const Bytes bytes : stats.segments) in_use += bytes;

@@ -44,6 +44,9 @@ class Service final : public Administration {
   // True if no worker hangs; see WorkerPool::Responsive.
   bool Responsive() { return workers_->Responsive(); }
 
+  // How far the search for the pages of a daemon before this one is; nullopt when it is over.
+  std::optional<std::string> RecoveryLine() const;
+
   // One line for `systemctl status`.
   std::string StatusLine() const;
 

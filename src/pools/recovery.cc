@@ -51,8 +51,8 @@ RecoveryProgress Recovery::progress() const {
   MutexLock lock(mutex_);
   return {.guests = guests_,
           .guests_ready = guests_ready_,
-          .segments = segments_,
-          .segments_searched = segments_searched_.load(std::memory_order_relaxed),
+          .segments = Bytes(segments_ * kSegmentSize),
+          .searched = Bytes(segments_searched_.load(std::memory_order_relaxed) * kSegmentSize),
           .pages = pages_.load(std::memory_order_relaxed)};
 }
 

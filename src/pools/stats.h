@@ -71,8 +71,8 @@ struct GuestStats {
 struct RecoveryProgress {
   uint32_t guests = 0;  // that survived
   uint32_t guests_ready = 0;
-  uint64_t segments = 0;  // that they left
-  uint64_t segments_searched = 0;
+  Bytes segments;      // that they left
+  Bytes searched;      // of those
   uint64_t pages = 0;  // found so far
 
   bool done() const { return guests_ready == guests; }
