@@ -176,13 +176,14 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payl
   if (!ref.ticket.Valid()) return PutStatus::kNoPool;
   PoolCounters& counters = partition.pools[ref.pool].counters;
   ++counters.puts;
-  // Under the lock, so that no locked instruction waits for the streamed bytes before those of
-  // Enter do: they reach memory while the checksum is computed and the page is searched.
-  StreamingCopy(slot.payload(), payload.bytes.data(), payload.bytes.size());
-  slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(payload.bytes) : 0;
   const Found found = Find(partition, hash, ref);
   const Location old = found.location != nullptr ? *found.location : Location();
-  if (old) __builtin_prefetch(&heap(page_class).HeaderOf(old), /*rw=*/1);
+  if (old) heap(page_class).PrepareToFree(old);
+  // Under the lock, so that no locked instruction waits for the streamed bytes before those of
+  // Enter do: they reach memory while the checksum is computed, and what the old page left is
+  // fetched meanwhile.
+  StreamingCopy(slot.payload(), payload.bytes.data(), payload.bytes.size());
+  slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(payload.bytes) : 0;
 
   const bool replaces = old_page == OldPage::kDropped || old;
   if (found.object != nullptr && !TakeOver(*found.object, charge.ledger())) {
