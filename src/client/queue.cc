@@ -291,7 +291,7 @@ bool Queue::Await(const Condition& condition) {
       Follow(condition);
     } else {
       led_ = true;
-      Sleep();
+      Sleep(condition);
       led_ = false;
     }
   }
@@ -299,14 +299,16 @@ bool Queue::Await(const Condition& condition) {
   return !dead();
 }
 
-void Queue::Sleep() {
+void Queue::Sleep(const Condition& condition) {
   const uint32_t consumed = ring_.consumed();
   const Duration window = config_.spin == Duration::max() ? Duration::max() : spin_.window();
   const TimePoint start = clock_.Now();
   mutex_.unlock();
   const bool answered = Spin(consumed, window);
   mutex_.lock();
-  if (!answered && !ring_.Arm()) {
+  // Another thread may have collected what we waited for after we looked and before we had the lock
+  // again; then no answer may be outstanding that would wake us.
+  if (!answered && !Holds(condition) && !ring_.Arm()) {
     ++stats_.sleeps;
     mutex_.unlock();
     pollfd waits[] = {{channel_.get(), POLLIN, 0}, {bell_.fd(), POLLIN, 0}};

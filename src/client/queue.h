@@ -149,7 +149,8 @@ class Queue {
   bool Holds(const Condition& condition) const TMEM_REQUIRES(mutex_);
   // False if the queue died before the condition held.
   bool Await(const Condition& condition) TMEM_REQUIRES(mutex_);
-  void Sleep() TMEM_REQUIRES(mutex_);
+  // As the leader, until an answer came or may have, or the condition holds.
+  void Sleep(const Condition& condition) TMEM_REQUIRES(mutex_);
   bool Spin(uint32_t consumed, Duration window) const;
   void Follow(const Condition& condition) TMEM_REQUIRES(mutex_);
   void WakeFollowers() TMEM_REQUIRES(mutex_);

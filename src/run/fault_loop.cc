@@ -60,13 +60,13 @@ void FaultLoop::WaitForMessages() {
 }
 
 void FaultLoop::ReadMessages(UffdSpace& space, ForkedChild* child) {
-  while (auto message = space.Read()) {
-    if (message->kind == UffdMessage::Kind::kFork) {
+  for (UffdMessage& message : space.Read()) {
+    if (message.kind == UffdMessage::Kind::kFork) {
       // At once, whatever else waits: the page table is now as it was at the fork, as far as the
       // child can tell, because nothing can be filled while a fork is pending.
-      FollowFork(std::move(message->child), space, child);
+      FollowFork(std::move(message.child), space, child);
     } else {
-      pending_.push_back({child, std::move(*message)});
+      pending_.push_back({child, std::move(message)});
     }
   }
 }

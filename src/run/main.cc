@@ -123,7 +123,6 @@ int Run(int argc, char** argv) {
       "Runs a program with at most so much of its heap in memory; the rest is kept by tmemd.\n"
       "Exit status: the program's; 125 tmemrun failed, 126 the program cannot be run under it,\n"
       "127 there is no such program."};
-  app.prefix_command();
   Arguments arguments;
   DefineOptions(app, arguments);
   try {

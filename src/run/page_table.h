@@ -39,11 +39,12 @@ struct Copy {
 
 struct PageEntry {
   static constexpr uint32_t kMaxCredit = 3;
-  static constexpr uint32_t kStampBits = 25;
+  static constexpr uint32_t kStampBits = 24;
 
   uint32_t where = 0;
   uint32_t stamp : kStampBits = 0;  // evictions so far when this page was evicted, wrapping
   uint32_t credit : 2 = 0;          // laps the clock hand still grants
+  uint32_t rewritten : 1 = 0;       // was written after it came back
   uint32_t pinned : 1 = 0;          // not to be evicted
   PageState state : 2 = PageState::kEmpty;
   CopyKind kind : 2 = CopyKind::kNone;

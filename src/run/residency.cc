@@ -65,6 +65,7 @@ void Residency::OnWriteProtected(uint32_t page) {
     PageEntry& changed = table_.Touch(page);
     changed.state = PageState::kDirty;
     changed.credit = std::max<uint32_t>(changed.credit, 1);
+    changed.rewritten = 1;
   }
   space_.Unprotect({page, 1});
 }
@@ -92,11 +93,34 @@ void Residency::FillFromCopies(uint32_t page, bool write) {
         "administrator, or the daemon was stopped)");
   }
   // The page that is waited for first; then its neighbours, as far as they came without a gap.
-  Install({page, 1}, buffer_->loaded.data(), !write);
+  InstallCopies({page, 1}, buffer_->loaded.data(), write);
   const auto good = std::min<uint32_t>(run.count, static_cast<uint32_t>(std::countr_one(loaded)));
   if (good == 1) return;
   counters_.read_ahead += good - 1;
-  Install({page + 1, good - 1}, buffer_->loaded.data() + kPageSize, true);
+  InstallCopies({page + 1, good - 1}, buffer_->loaded.data() + kPageSize, false);
+}
+
+// Whether a page that comes back shall be writable at once: its copy is then stale. A page that
+// was written the last time will be again, mostly; now and then it has to show that.
+bool Residency::WillBeWritten(uint32_t page) const {
+  const PageEntry& entry = table_[page];
+  // One time in eight; multiplied (Fibonacci hashing), so that no loop of the program keeps step.
+  const bool ask_again = entry.stamp * 2654435761u >> 29 == 0;
+  return entry.rewritten && !ask_again;
+}
+
+// Fills evicted pages, `written` or not, in stretches that are protected alike.
+void Residency::InstallCopies(PageRun run, const std::byte* content, bool written) {
+  while (run.count > 0) {
+    const bool writable = written || WillBeWritten(run.first);
+    PageRun stretch{run.first, 1};
+    while (stretch.count < run.count && (written || WillBeWritten(stretch.end())) == writable) {
+      ++stretch.count;
+    }
+    Install(stretch, content, !writable);
+    content += stretch.count * kPageSize;
+    run = {stretch.end(), run.count - stretch.count};
+  }
 }
 
 // Fills absent pages; the copies of those that come back stay good while they are protected.
@@ -186,6 +210,7 @@ uint32_t Residency::Evict(PageRun run) {
     } while (page < run.end() && fate == current);
     switch (current) {
       case Fate::kClean: {
+        for (uint32_t k = stretch.first; k < stretch.end(); ++k) table_.Touch(k).rewritten = 0;
         const uint32_t clean = DropStored(stretch);
         counters_.evicted_clean += clean;
         dropped += clean;

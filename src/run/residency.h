@@ -58,6 +58,8 @@ class Residency {
 
   void FillZeros(uint32_t page);
   void FillFromCopies(uint32_t page, bool write);
+  bool WillBeWritten(uint32_t page) const;
+  void InstallCopies(PageRun run, const std::byte* content, bool written);
   void Install(PageRun run, const std::byte* content, bool protect);
   void BecomeResident(uint32_t page, PageState state);
   void BecomeTouched(int64_t pages);

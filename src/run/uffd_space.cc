@@ -8,7 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <span>
 #include <utility>
 
 #include "base/units.h"
@@ -22,6 +24,9 @@ namespace tmem::run {
 namespace {
 
 constexpr uint64_t kFeatures = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID;
+
+// Messages read with one call: more threads than that rarely fault at once.
+constexpr size_t kMaxMessages = 16;
 
 constexpr const char* kNotAllowed =
     "userfaultfd is not allowed here: run as root, or `sysctl vm.unprivileged_userfaultfd=1`, or "
@@ -82,9 +87,18 @@ Result<std::unique_ptr<UffdSpace>> UffdSpace::Open(std::byte* base, uint32_t pag
 
 std::byte* UffdSpace::AddressOf(uint32_t page) const { return base_ + page * kPageSize; }
 
-std::optional<UffdMessage> UffdSpace::Read() {
-  uffd_msg raw;
-  if (::read(fd_.get(), &raw, sizeof raw) != static_cast<ssize_t>(sizeof raw)) return std::nullopt;
+std::vector<UffdMessage> UffdSpace::Read() {
+  std::array<uffd_msg, kMaxMessages> raw;
+  const ssize_t size = ::read(fd_.get(), raw.data(), sizeof raw);
+  std::vector<UffdMessage> messages;
+  if (size <= 0) return messages;
+  for (const uffd_msg& one : std::span(raw).first(static_cast<size_t>(size) / sizeof raw[0])) {
+    messages.push_back(Parse(one));
+  }
+  return messages;
+}
+
+UffdMessage UffdSpace::Parse(const uffd_msg& raw) const {
   UffdMessage message;
   if (raw.event == UFFD_EVENT_FORK) {
     message.kind = UffdMessage::Kind::kFork;

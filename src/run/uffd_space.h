@@ -10,11 +10,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "run/address_space.h"
+
+struct uffd_msg;  // <linux/userfaultfd.h>
 
 namespace tmem::run {
 
@@ -50,8 +52,8 @@ class UffdSpace final : public AddressSpace {
   std::byte* base() const { return base_; }
   uint32_t pages() const { return pages_; }
 
-  // The next message, if there is one.
-  std::optional<UffdMessage> Read();
+  // The messages that wait, some of them if they are many. Empty if there are none.
+  std::vector<UffdMessage> Read();
 
   // False once the process has exited or replaced its memory by exec.
   bool Alive() const;
@@ -64,6 +66,7 @@ class UffdSpace final : public AddressSpace {
   const std::byte* Bytes(PageRun run) const override { return AddressOf(run.first); }
 
  private:
+  UffdMessage Parse(const uffd_msg& raw) const;
   std::byte* AddressOf(uint32_t page) const;
   int WriteProtect(PageRun run, uint64_t mode);
 

@@ -79,6 +79,30 @@ TEST(Residency, StoresAPageAgainOnceItIsWritten) {
   EXPECT_EQ(engine.space.Read(0), 77u);
 }
 
+TEST(Residency, ExpectsAPageThatWasWrittenToBeWrittenAgain) {
+  Engine engine({.limit_pages = kLimit}, kPages, Spill::kNone);
+  Write(engine, 0, kPages);
+  const auto read_and_write_all = [&] {
+    for (uint32_t page = 0; page < kPages; ++page) {
+      engine.space.Read(page);
+      engine.space.Write(page, page + 1);
+    }
+  };
+  read_and_write_all();
+  const uint64_t first = engine.counters.write_faults;
+  EXPECT_GT(first, kPages / 2) << "each page comes back protected, to see whether it is written";
+  read_and_write_all();
+  EXPECT_LT(engine.counters.write_faults - first, kPages / 4);
+  // Read only, pages show by and by that they are not written any more.
+  for (int round = 0; round < 40; ++round) {
+    for (uint32_t page = 0; page < kPages; ++page) ASSERT_EQ(engine.space.Read(page), page + 1);
+  }
+  const uint64_t puts = engine.counters.puts;
+  for (uint32_t page = 0; page < kPages; ++page) ASSERT_EQ(engine.space.Read(page), page + 1);
+  EXPECT_LT(engine.counters.puts - puts, kPages / 8);
+  CheckInvariants(engine);
+}
+
 TEST(Residency, StoresNoZeros) {
   Engine engine({.limit_pages = kLimit}, kPages, Spill::kNone);
   for (uint32_t page = 0; page < kPages; ++page) engine.space.Write(page, 0);

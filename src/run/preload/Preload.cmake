@@ -1,6 +1,6 @@
 # libtmemrun.so: the run room, the client and jemalloc in one shared library that shows nothing
 # but what it interposes.
-set(TMEMRUN_PRELOAD_DIR "${CMAKE_CURRENT_LIST_DIR}")
+set(TMEMRUN_PRELOAD_DIR "${CMAKE_CURRENT_LIST_DIR}" CACHE INTERNAL "")
 find_library(JEMALLOC_PIC_ARCHIVE NAMES libjemalloc_pic.a REQUIRED)
 find_path(JEMALLOC_INCLUDE_DIR jemalloc/jemalloc.h REQUIRED)
 
@@ -32,7 +32,7 @@ endfunction()
 tmemrun_jemalloc(tj)
 tmemrun_jemalloc(ti EXTRA_RENAMES pthread_atfork)
 set(TMEMRUN_JEMALLOC_OBJECTS
-    "${CMAKE_CURRENT_BINARY_DIR}/jemalloc_tj.o" "${CMAKE_CURRENT_BINARY_DIR}/jemalloc_ti.o")
+    "${CMAKE_CURRENT_BINARY_DIR}/jemalloc_tj.o;${CMAKE_CURRENT_BINARY_DIR}/jemalloc_ti.o" CACHE INTERNAL "")
 set_source_files_properties(${TMEMRUN_JEMALLOC_OBJECTS} PROPERTIES GENERATED ON
                                                                    EXTERNAL_OBJECT ON)
 
