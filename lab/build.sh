@@ -5,15 +5,10 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$lab/image.sh"
 
+# The daemon and its tool as they are released.
 build_tmemd() {
-  # The build folder remembers the checkout that it was configured for.
-  grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$repo" "$cache/tmemd/CMakeCache.txt" 2>/dev/null ||
-    rm -rf "$cache/tmemd"
-  [[ -e $cache/tmemd/build.ninja ]] ||
-    cmake -S "$repo" -B "$cache/tmemd" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-      -DCMAKE_INSTALL_PREFIX=/usr -DTMEM_WITH_XEN=ON -DTMEM_BUILD_TESTS=OFF -DTMEM_BUILD_BENCH=OFF \
-      -DTMEM_BUILD_LAB=ON "-DTMEM_ONLY_ROOMS=base;compress;pools;hypercall;daemon;ctl"
-  cmake --build "$cache/tmemd" --target tmemd tmemctl evil_backend
+  "$repo/tools/build" release tmemd tmemctl evil_backend ||
+    die "tmemd does not build; what it needs is installed by: tools/deps check"
 }
 
 build_dom0_image() {
@@ -31,7 +26,7 @@ build_dom0_image() {
   cp -L "$(tool "$library_folder/libgcc_s.so.1")" "$image$library_folder/"
   add_xenstore_client "$image"
   for program in src/daemon/tmemd src/ctl/tmemctl lab/evil-backend/evil_backend; do
-    add_program "$image" "$cache/tmemd/$program"
+    add_program "$image" "$repo/build/release/$program"
     strip -g "$image/usr/bin/${program##*/}"
   done
   add_kernel_modules "$image" "$dom0_series" \
