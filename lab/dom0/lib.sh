@@ -103,7 +103,7 @@ ramdisk = "/lab/guest.cpio"
 memory = 160
 vcpus = 1
 cpus = "all,^0"
-extra = "console=hvc0 loglevel=7 panic=-1 lab.name=$name"
+extra = "console=hvc0 loglevel=7 panic=-1 rootfstype=ramfs lab.name=$name"
 on_poweroff = "destroy"
 on_reboot = "restart"
 on_crash = "destroy"
