@@ -1,6 +1,7 @@
 // What a page costs to compress and to decompress, and how small it gets: bare LZ4 and zstd, zstd
 // under other parameters, and our PageCodec. Time is ns a page; `ratio` is bytes of pages to bytes
-// of payloads, with the pages that stay raw; `raw` is their share in percent.
+// of payloads, with the pages that stay raw; `raw` is their share in percent. Dictionaries are
+// trained on pages of the same corpus that are not among those measured.
 //
 //   TMEM_CORPUS=DIR bench_codec [--benchmark_filter=anon/]
 #include <benchmark/benchmark.h>
@@ -11,10 +12,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "compress/page_codec.h"
@@ -52,6 +55,11 @@ class BareLz4 final : public Coder {
   std::array<std::byte, kMaxCompressed> out_;
 };
 
+struct FreeZstd {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+
 class BareZstd final : public Coder {
  public:
   BareZstd(int level, ZSTD_paramSwitch_e literals) {
@@ -73,25 +81,25 @@ class BareZstd final : public Coder {
   }
 
  private:
-  struct Free {
-    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
-  };
-  const std::unique_ptr<ZSTD_CCtx, Free> compressor_{ZSTD_createCCtx()};
-  const std::unique_ptr<ZSTD_DCtx, Free> decompressor_{ZSTD_createDCtx()};
+  const std::unique_ptr<ZSTD_CCtx, FreeZstd> compressor_{ZSTD_createCCtx()};
+  const std::unique_ptr<ZSTD_DCtx, FreeZstd> decompressor_{ZSTD_createDCtx()};
   std::array<std::byte, kMaxCompressed> out_;
 };
 
 class Ours final : public Coder {
  public:
-  explicit Ours(CompressMode mode) : mode_(mode) {}
-  Payload Compress(PageView page) override { return codec_.Compress(page, mode_); }
+  explicit Ours(CompressMode mode, std::shared_ptr<const Dictionary> dictionary = nullptr)
+      : mode_(mode), dictionary_(std::move(dictionary)) {}
+  Payload Compress(PageView page) override {
+    return codec_.Compress(page, mode_, dictionary_.get());
+  }
   bool Decompress(Codec codec, std::span<const std::byte> payload, MutablePageView out) override {
-    return codec_.Decompress(codec, payload, out);
+    return codec_.Decompress(codec, payload, out, dictionary_.get());
   }
 
  private:
   const CompressMode mode_;
+  const std::shared_ptr<const Dictionary> dictionary_;
   PageCodec codec_;
 };
 
@@ -176,6 +184,65 @@ void SameFilledCheck(benchmark::State& state, bool same) {
   }
 }
 
+// zstd with the tables and the content of a dictionary of ours, and literals as wished.
+class ZstdWithDictionary final : public Coder {
+ public:
+  ZstdWithDictionary(std::shared_ptr<const Dictionary> dictionary, ZSTD_paramSwitch_e literals)
+      : dictionary_(std::move(dictionary)) {
+    ZSTD_CCtx_setParameter(compressor_.get(), ZSTD_c_literalCompressionMode, literals);
+    ZSTD_CCtx_setParameter(compressor_.get(), ZSTD_c_format, ZSTD_f_zstd1_magicless);
+    ZSTD_CCtx_setParameter(compressor_.get(), ZSTD_c_contentSizeFlag, 0);
+    ZSTD_CCtx_setParameter(compressor_.get(), ZSTD_c_dictIDFlag, 0);
+    ZSTD_CCtx_refCDict(compressor_.get(), dictionary_->zstd_compressor());
+    ZSTD_DCtx_setParameter(decompressor_.get(), ZSTD_d_format, ZSTD_f_zstd1_magicless);
+  }
+  Payload Compress(PageView page) override {
+    const size_t size =
+        ZSTD_compress2(compressor_.get(), out_.data(), out_.size(), page.data(), page.size());
+    if (ZSTD_isError(size)) return {Codec::kRaw, page};
+    return {Codec::kZstdDictionary, std::span(out_).first(size)};
+  }
+  bool Decompress(Codec, std::span<const std::byte> payload, MutablePageView out) override {
+    return ZSTD_decompress_usingDDict(decompressor_.get(), out.data(), kPageSize, payload.data(),
+                                      payload.size(),
+                                      dictionary_->zstd_decompressor()) == kPageSize;
+  }
+
+ private:
+  const std::shared_ptr<const Dictionary> dictionary_;
+  const std::unique_ptr<ZSTD_CCtx, FreeZstd> compressor_{ZSTD_createCCtx()};
+  const std::unique_ptr<ZSTD_DCtx, FreeZstd> decompressor_{ZSTD_createDCtx()};
+  std::array<std::byte, kMaxCompressed> out_;
+};
+
+// Takes the pages to train on out of the corpus.
+std::vector<std::byte> TakeSamples(PageCorpus& corpus) {
+  const std::vector<size_t> order = RandomOrder(corpus.size());
+  const size_t count = std::min(corpus.size() / 4, Dictionary::kMaxSamples);
+  std::vector<std::byte> samples;
+  std::vector<std::byte> rest;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const PageView page = corpus.page(order[i]);
+    auto& to = i < count ? samples : rest;
+    to.insert(to.end(), page.begin(), page.end());
+  }
+  corpus.bytes = std::move(rest);
+  return samples;
+}
+
+std::shared_ptr<const Dictionary> MustTrain(std::span<const std::byte> samples, DenseCodec codec) {
+  auto dictionary = Dictionary::Train(1, samples, codec);
+  if (!dictionary) {
+    std::fprintf(stderr, "bench_codec: %s\n", dictionary.error().message.c_str());
+    std::exit(1);
+  }
+  return *dictionary;
+}
+
+void Train(benchmark::State& state, const std::vector<std::byte>& samples) {
+  for (auto _ : state) MustTrain(samples, DenseCodec::kLz4);
+}
+
 void Register(const PageCorpus& corpus, const std::string& name, std::shared_ptr<Coder> coder) {
   const std::string prefix = corpus.name + "/" + name;
   benchmark::RegisterBenchmark(
@@ -186,12 +253,30 @@ void Register(const PageCorpus& corpus, const std::string& name, std::shared_ptr
       [&corpus, coder](benchmark::State& state) { Decompress(state, corpus, *coder); });
 }
 
-void RegisterAll(const std::vector<PageCorpus>& corpora) {
+void RegisterDictionaries(const PageCorpus& corpus, std::vector<std::byte> samples) {
+  const auto lz4 = MustTrain(samples, DenseCodec::kLz4);
+  const auto zstd = MustTrain(samples, DenseCodec::kZstd);
+  Register(corpus, "PageCodec:dense/dictionary:lz4",
+           std::make_shared<Ours>(CompressMode::kDense, lz4));
+  Register(corpus, "PageCodec:dense/dictionary:zstd",
+           std::make_shared<Ours>(CompressMode::kDense, zstd));
+  Register(corpus, "zstd:3/dictionary/literals:huffman",
+           std::make_shared<ZstdWithDictionary>(zstd, ZSTD_ps_enable));
+  Register(corpus, "zstd:3/dictionary/literals:raw",
+           std::make_shared<ZstdWithDictionary>(zstd, ZSTD_ps_disable));
+  benchmark::RegisterBenchmark((corpus.name + "/train").c_str(), [samples = std::move(samples)](
+                                                                     benchmark::State& state) {
+    Train(state, samples);
+  })->Unit(benchmark::kMillisecond);
+}
+
+void RegisterAll(std::vector<PageCorpus>& corpora) {
   benchmark::RegisterBenchmark("same-filled/different",
                                [](benchmark::State& state) { SameFilledCheck(state, false); });
   benchmark::RegisterBenchmark("same-filled/same",
                                [](benchmark::State& state) { SameFilledCheck(state, true); });
-  for (const PageCorpus& corpus : corpora) {
+  for (PageCorpus& corpus : corpora) {
+    RegisterDictionaries(corpus, TakeSamples(corpus));
     Register(corpus, "lz4", std::make_shared<BareLz4>());
     Register(corpus, "PageCodec:fast", std::make_shared<Ours>(CompressMode::kFast));
     Register(corpus, "PageCodec:dense", std::make_shared<Ours>(CompressMode::kDense));
@@ -210,7 +295,7 @@ void RegisterAll(const std::vector<PageCorpus>& corpora) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  const auto corpora = tmem::LoadCorpora(tmem::kMostPages);
+  auto corpora = tmem::LoadCorpora(tmem::kMostPages);
   if (!corpora) {
     std::fprintf(stderr, "bench_codec: %s\n", corpora.error().message.c_str());
     return 1;

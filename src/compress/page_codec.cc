@@ -1,6 +1,7 @@
 #include "compress/page_codec.h"
 
 #include <lz4.h>
+#include <lz4hc.h>
 // Frames without the magic number are still an advanced parameter of zstd; the shared library
 // takes it like any other.
 #define ZSTD_STATIC_LINKING_ONLY
@@ -39,12 +40,11 @@ struct ZstdParameter {
   int value;
 };
 
-ZstdCompressor MakeZstdCompressor(int level) {
+ZstdCompressor MakeZstdCompressor() {
   ZstdCompressor context(ZSTD_createCCtx());
   if (context == nullptr) throw std::bad_alloc();
   // The store knows what a payload is and how long its page: the frame need not say it again.
   const ZstdParameter parameters[] = {
-      {ZSTD_c_compressionLevel, std::clamp(level, ZSTD_minCLevel(), ZSTD_maxCLevel())},
       {ZSTD_c_format, ZSTD_f_zstd1_magicless},
       {ZSTD_c_contentSizeFlag, 0},
       {ZSTD_c_checksumFlag, 0},
@@ -53,13 +53,27 @@ ZstdCompressor MakeZstdCompressor(int level) {
   for (const auto& [name, value] : parameters) {
     MustSucceed(ZSTD_CCtx_setParameter(context.get(), name, value));
   }
+  return context;
+}
 
+ZstdCompressor MakeZstdCompressor(int level) {
+  ZstdCompressor context = MakeZstdCompressor();
+  MustSucceed(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel,
+                                     std::clamp(level, ZSTD_minCLevel(), ZSTD_maxCLevel())));
   // zstd allocates its tables on first use. Done here, the data path never allocates.
   const std::array<std::byte, kPageSize> page{};
   std::array<std::byte, ZSTD_COMPRESSBOUND(kPageSize)> out;
   const size_t size =
       ZSTD_compress2(context.get(), out.data(), out.size(), page.data(), page.size());
   if (ZSTD_isError(size)) throw std::bad_alloc();
+  return context;
+}
+
+// Level and tables come with each dictionary.
+ZstdCompressor MakeZstdDictionaryCompressor() {
+  ZstdCompressor context = MakeZstdCompressor();
+  MustSucceed(
+      ZSTD_CCtx_setParameter(context.get(), ZSTD_c_literalCompressionMode, ZSTD_ps_disable));
   return context;
 }
 
@@ -99,6 +113,7 @@ void Fill(uint64_t word, MutablePageView out) {
 struct PageCodec::Contexts {
   explicit Contexts(const Config& config)
       : zstd_compressor(MakeZstdCompressor(config.zstd_level)),
+        zstd_dictionary_compressor(MakeZstdDictionaryCompressor()),
         zstd_decompressor(MakeZstdDecompressor()) {}
 
   // Bytes written to scratch, or 0 if the page does not shrink to kMaxCompressed. The codecs are
@@ -109,16 +124,59 @@ struct PageCodec::Contexts {
         reinterpret_cast<char*>(scratch.data()), kPageSize, kMaxCompressed, /*acceleration=*/1);
     return static_cast<size_t>(std::max(size, 0));
   }
-  size_t CompressZstd(PageView page) {
-    const size_t size = ZSTD_compress2(zstd_compressor.get(), scratch.data(), scratch.size(),
-                                       page.data(), page.size());
+  size_t CompressZstd(PageView page, ZSTD_CCtx* compressor) {
+    const size_t size =
+        ZSTD_compress2(compressor, scratch.data(), scratch.size(), page.data(), page.size());
     if (ZSTD_isError(size) || !IsPageFrame(std::span(scratch).first(size))) return 0;
     return size;
   }
+  size_t CompressZstd(PageView page, const Dictionary& dictionary) {
+    ZSTD_CCtx* const compressor = zstd_dictionary_compressor.get();
+    // A page that did not fit leaves its session open. Nothing else of it is used: a dictionary
+    // that has gone by now is replaced before zstd looks at it.
+    MustSucceed(ZSTD_CCtx_reset(compressor, ZSTD_reset_session_only));
+    MustSucceed(ZSTD_CCtx_refCDict(compressor, dictionary.zstd_compressor()));
+    return CompressZstd(page, compressor);
+  }
+  size_t CompressLz4(PageView page, const Dictionary& dictionary) {
+    // The state as it is behind the dictionary's content. LZ4 can also refer to it instead of
+    // copying it, which is not faster by much, but not in Debian 12's shared library.
+    std::memcpy(&lz4_dictionary_state, dictionary.lz4_compressor(), sizeof lz4_dictionary_state);
+    const int size = LZ4_compress_HC_continue(
+        &lz4_dictionary_state, reinterpret_cast<const char*>(page.data()),
+        reinterpret_cast<char*>(scratch.data()), kPageSize, kMaxCompressed);
+    return static_cast<size_t>(std::max(size, 0));
+  }
+  // kRaw, and no bytes, if the page does not shrink.
+  Payload CompressDense(PageView page, const Dictionary* dictionary) {
+    size_t size = 0;
+    Codec codec = Codec::kZstd;
+    if (dictionary == nullptr) {
+      size = CompressZstd(page, zstd_compressor.get());
+    } else if (dictionary->codec() == DenseCodec::kZstd) {
+      codec = Codec::kZstdDictionary;
+      size = CompressZstd(page, *dictionary);
+    } else {
+      codec = Codec::kLz4Dictionary;
+      size = CompressLz4(page, *dictionary);
+    }
+    if (size == 0) return {Codec::kRaw, {}};
+    return {codec, std::span(scratch).first(size),
+            dictionary != nullptr ? dictionary->id() : kNoDictionary};
+  }
+
+  bool DecompressZstd(std::span<const std::byte> payload, MutablePageView out,
+                      const ZSTD_DDict* dictionary) {
+    return payload.size() <= kMaxCompressed && IsPageFrame(payload) &&
+           ZSTD_decompress_usingDDict(zstd_decompressor.get(), out.data(), kPageSize,
+                                      payload.data(), payload.size(), dictionary) == kPageSize;
+  }
 
   const ZstdCompressor zstd_compressor;
+  const ZstdCompressor zstd_dictionary_compressor;
   const ZstdDecompressor zstd_decompressor;
   LZ4_stream_t lz4_state;
+  LZ4_streamHC_t lz4_dictionary_state;
   alignas(kWordSize) std::array<std::byte, kMaxCompressed> scratch;
 };
 
@@ -127,7 +185,7 @@ PageCodec::~PageCodec() = default;
 PageCodec::PageCodec(PageCodec&&) noexcept = default;
 PageCodec& PageCodec::operator=(PageCodec&&) noexcept = default;
 
-Payload PageCodec::Compress(PageView page, CompressMode mode) {
+Payload PageCodec::Compress(PageView page, CompressMode mode, const Dictionary* dictionary) {
   const std::span<const std::byte> scratch(contexts_->scratch);
   if (const auto word = SameFilledWord(page)) {
     std::memcpy(contexts_->scratch.data(), &*word, kWordSize);
@@ -136,14 +194,14 @@ Payload PageCodec::Compress(PageView page, CompressMode mode) {
   if (mode == CompressMode::kFast) {
     if (const size_t size = contexts_->CompressLz4(page)) return {Codec::kLz4, scratch.first(size)};
   } else if (mode == CompressMode::kDense) {
-    if (const size_t size = contexts_->CompressZstd(page)) {
-      return {Codec::kZstd, scratch.first(size)};
-    }
+    const Payload payload = contexts_->CompressDense(page, dictionary);
+    if (payload.codec != Codec::kRaw) return payload;
   }
   return {Codec::kRaw, page};
 }
 
-bool PageCodec::Decompress(Codec codec, std::span<const std::byte> payload, MutablePageView out) {
+bool PageCodec::Decompress(Codec codec, std::span<const std::byte> payload, MutablePageView out,
+                           const Dictionary* dictionary) {
   switch (codec) {
     case Codec::kRaw:
       if (payload.size() != kPageSize) return false;
@@ -162,9 +220,19 @@ bool PageCodec::Decompress(Codec codec, std::span<const std::byte> payload, Muta
                                  reinterpret_cast<char*>(out.data()),
                                  static_cast<int>(payload.size()), kPageSize) == kPageSize;
     case Codec::kZstd:
-      return payload.size() <= kMaxCompressed && IsPageFrame(payload) &&
-             ZSTD_decompressDCtx(contexts_->zstd_decompressor.get(), out.data(), kPageSize,
-                                 payload.data(), payload.size()) == kPageSize;
+      return contexts_->DecompressZstd(payload, out, nullptr);
+    case Codec::kLz4Dictionary: {
+      if (dictionary == nullptr || payload.size() > kMaxCompressed) return false;
+      const std::span<const std::byte> content = dictionary->content();
+      return LZ4_decompress_safe_usingDict(reinterpret_cast<const char*>(payload.data()),
+                                           reinterpret_cast<char*>(out.data()),
+                                           static_cast<int>(payload.size()), kPageSize,
+                                           reinterpret_cast<const char*>(content.data()),
+                                           static_cast<int>(content.size())) == kPageSize;
+    }
+    case Codec::kZstdDictionary:
+      return dictionary != nullptr &&
+             contexts_->DecompressZstd(payload, out, dictionary->zstd_decompressor());
   }
   return false;  // a number that no Codec has: the record it came from is corrupt
 }
@@ -212,6 +280,10 @@ std::string_view ToString(Codec codec) {
       return "lz4";
     case Codec::kZstd:
       return "zstd";
+    case Codec::kLz4Dictionary:
+      return "lz4-dictionary";
+    case Codec::kZstdDictionary:
+      return "zstd-dictionary";
   }
   return "unknown";
 }

@@ -1,5 +1,6 @@
 // libFuzzer: the first byte of the input is the codec's number, the rest is the payload. What
-// decodes must decode again to the same page, and that page must survive every mode.
+// decodes must decode again to the same page, and that page must survive every mode, with and
+// without a dictionary.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 
 #include "compress/guarded_bytes.h"
 #include "compress/page_codec.h"
+#include "compress/sample_dictionary.h"
 
 namespace {
 
@@ -20,10 +22,14 @@ void Require(bool condition) {
 
 void CheckRoundTrip(PageCodec& page_codec, PageView page) {
   GuardedBytes out(kPageSize);
-  for (const CompressMode mode : kModes) {
-    const Payload payload = page_codec.Compress(page, mode);
-    Require(page_codec.Decompress(payload.codec, payload.bytes, out.page()));
+  const auto check = [&](CompressMode mode, const Dictionary* dictionary) {
+    const Payload payload = page_codec.Compress(page, mode, dictionary);
+    Require(page_codec.Decompress(payload.codec, payload.bytes, out.page(), dictionary));
     Require(std::ranges::equal(out.bytes(), page));
+  };
+  for (const CompressMode mode : kModes) check(mode, nullptr);
+  for (const DenseCodec codec : {DenseCodec::kLz4, DenseCodec::kZstd}) {
+    check(CompressMode::kDense, &SampleDictionary(codec));
   }
 }
 
@@ -31,6 +37,7 @@ void CheckRoundTrip(PageCodec& page_codec, PageView page) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static PageCodec page_codec;
+  const Dictionary& dictionary = SampleDictionary(DenseCodec::kZstd);
   if (size == 0) return 0;
   const auto codec = static_cast<Codec>(data[0]);
   GuardedBytes payload(std::as_bytes(std::span(data + 1, size - 1)));
@@ -38,8 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   GuardedBytes second(kPageSize);
   std::ranges::fill(second.bytes(), std::byte{0xaa});
 
-  const bool decodes = page_codec.Decompress(codec, payload.bytes(), first.page());
-  Require(page_codec.Decompress(codec, payload.bytes(), second.page()) == decodes);
+  const bool decodes = page_codec.Decompress(codec, payload.bytes(), first.page(), &dictionary);
+  Require(page_codec.Decompress(codec, payload.bytes(), second.page(), &dictionary) == decodes);
   if (!decodes) return 0;
   Require(std::ranges::equal(first.bytes(), second.bytes()));
   CheckRoundTrip(page_codec, first.page());

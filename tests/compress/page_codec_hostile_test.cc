@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <lz4.h>
 #include <rapidcheck/gtest.h>
+#include <xxhash.h>
 #define ZSTD_STATIC_LINKING_ONLY  // frames without the magic number
 #include <zstd.h>
 
@@ -16,11 +17,15 @@
 #include "compress/guarded_bytes.h"
 #include "compress/page_codec.h"
 #include "compress/page_kinds.h"
+#include "compress/sample_dictionary.h"
 
 namespace tmem {
 namespace {
 
 using ByteVector = std::vector<std::byte>;
+
+// Some dictionary for those codecs that need one; those that do not must not look at it.
+const Dictionary& ADictionary() { return SampleDictionary(DenseCodec::kLz4); }
 
 // The page, if the payload is accepted. Decodes twice over different old contents, and fails the
 // test if anything of them shows.
@@ -31,7 +36,7 @@ std::optional<Page> Decoded(Codec codec, std::span<const std::byte> payload) {
   for (size_t i = 0; i < results.size(); ++i) {
     const GuardedBytes out(kPageSize);
     std::ranges::fill(out.bytes(), static_cast<std::byte>(i == 0 ? 0x55 : 0xaa));
-    if (page_codec.Decompress(codec, input.bytes(), out.page())) {
+    if (page_codec.Decompress(codec, input.bytes(), out.page(), &ADictionary())) {
       results[i].emplace();
       std::ranges::copy(out.bytes(), results[i]->begin());
     }
@@ -51,12 +56,15 @@ Valid AnyValid() {
   const auto mode =
       *rc::gen::element(CompressMode::kOff, CompressMode::kFast, CompressMode::kDense);
   const Page page = MakePage(*AnyPageKind(), *rc::gen::arbitrary<uint64_t>());
-  const Payload payload = writer.Compress(page, mode);
+  const auto* const dictionary = *rc::gen::element<const Dictionary*>(
+      nullptr, &ADictionary(), &SampleDictionary(DenseCodec::kZstd));
+  const Payload payload = writer.Compress(page, mode, dictionary);
   return {payload.codec, {payload.bytes.begin(), payload.bytes.end()}, page};
 }
 
 Codec AnyCodec() {
-  return *rc::gen::element(Codec::kRaw, Codec::kSameFilled, Codec::kLz4, Codec::kZstd);
+  return *rc::gen::element(Codec::kRaw, Codec::kSameFilled, Codec::kLz4, Codec::kZstd,
+                           Codec::kLz4Dictionary, Codec::kZstdDictionary);
 }
 
 RC_GTEST_PROP(HostilePayload, TruncatedIsRefused, ()) {
@@ -104,7 +112,7 @@ RC_GTEST_PROP(HostilePayload, RandomBytesAreRefusedOrGiveOnePage, ()) {
 TEST(HostilePayload, UnknownCodecNumbersAreRefused) {
   const Page page = MakePage(PageKind::kText, 1);
   for (int number = 0; number < 256; ++number) {
-    if (number >= 1 && number <= 4) continue;
+    if (number >= 1 && number <= 6) continue;
     EXPECT_EQ(Decoded(static_cast<Codec>(number), page), std::nullopt) << number;
   }
 }
@@ -119,9 +127,65 @@ TEST(HostilePayload, RawAndSameFilledHaveOneSizeEach) {
 }
 
 TEST(HostilePayload, NothingIsRefused) {
-  for (const Codec codec : {Codec::kRaw, Codec::kSameFilled, Codec::kLz4, Codec::kZstd}) {
+  for (const Codec codec : {Codec::kRaw, Codec::kSameFilled, Codec::kLz4, Codec::kZstd,
+                            Codec::kLz4Dictionary, Codec::kZstdDictionary}) {
     EXPECT_EQ(Decoded(codec, {}), std::nullopt) << ToString(codec);
   }
+}
+
+TEST(HostilePayload, WithoutItsDictionaryIsRefused) {
+  PageCodec page_codec;
+  const Page page = MakePage(PageKind::kText, 1);
+  for (const DenseCodec dense : {DenseCodec::kLz4, DenseCodec::kZstd}) {
+    const Payload payload =
+        page_codec.Compress(page, CompressMode::kDense, &SampleDictionary(dense));
+    Page out;
+    EXPECT_FALSE(page_codec.Decompress(payload.codec, payload.bytes, out)) << ToString(dense);
+  }
+}
+
+// With a dictionary it was not made with, a payload may decode, but only to what that and the
+// payload hold.
+RC_GTEST_PROP(HostilePayload, WithAnotherDictionaryIsRefusedOrGivesOnePage, ()) {
+  static PageCodec writer;
+  const auto dense = *rc::gen::element(DenseCodec::kLz4, DenseCodec::kZstd);
+  const Page page = MakePage(*AnyPageKind(), *rc::gen::arbitrary<uint64_t>());
+  const Payload payload =
+      writer.Compress(page, CompressMode::kDense, &SampleDictionary(dense, /*id=*/8));
+  RC_CLASSIFY(Decoded(payload.codec, payload.bytes).has_value(), "decodes");
+}
+
+// Images with a right checksum whose inside nobody trained.
+RC_GTEST_PROP(HostileDictionary, IsRefusedOrHarmless, ()) {
+  static PageCodec page_codec;
+  ByteVector image(ADictionary().image().begin(), ADictionary().image().end());
+  constexpr size_t kHeaderSize = 32;
+  const auto changes = *rc::gen::inRange(0, 16);
+  for (int i = 0; i < changes; ++i) {
+    // Most hit the entropy tables, which stand in front.
+    const auto end = *rc::gen::element<size_t>(image.size(), kHeaderSize + 200);
+    image[*rc::gen::inRange<size_t>(kHeaderSize, end)] =
+        static_cast<std::byte>(*rc::gen::arbitrary<uint8_t>());
+  }
+  const auto kept = *rc::gen::element<size_t>(image.size(), image.size(), kHeaderSize + 300,
+                                              kHeaderSize + 8, kHeaderSize);
+  image.resize(kept);
+  const uint64_t length = kept - kHeaderSize;
+  const uint64_t checksum =
+      XXH3_64bits_withSeed(image.data() + kHeaderSize, length, ADictionary().id());
+  std::memcpy(image.data() + 16, &length, sizeof length);
+  std::memcpy(image.data() + 24, &checksum, sizeof checksum);
+
+  const auto codec = *rc::gen::element(DenseCodec::kLz4, DenseCodec::kZstd);
+  const GuardedBytes guarded(image);
+  const auto dictionary = Dictionary::Load(guarded.bytes(), codec);
+  RC_CLASSIFY(dictionary.has_value(), "loads");
+  if (!dictionary) return;
+  const Page page = MakePage(*AnyPageKind(), *rc::gen::arbitrary<uint64_t>());
+  const Payload payload = page_codec.Compress(page, CompressMode::kDense, dictionary->get());
+  const GuardedBytes out(kPageSize);
+  RC_ASSERT(page_codec.Decompress(payload.codec, payload.bytes, out.page(), dictionary->get()));
+  RC_ASSERT(std::ranges::equal(out.bytes(), page));
 }
 
 ByteVector Lz4Block(const ByteVector& content) {

@@ -14,6 +14,7 @@
 
 #include "compress/guarded_bytes.h"
 #include "compress/page_kinds.h"
+#include "compress/sample_dictionary.h"
 
 namespace tmem {
 namespace {
@@ -24,22 +25,33 @@ static_assert(std::is_nothrow_move_assignable_v<PageCodec>);
 
 constexpr CompressMode kModes[] = {CompressMode::kOff, CompressMode::kFast, CompressMode::kDense};
 
-rc::Gen<CompressMode> AnyMode() { return rc::gen::elementOf(std::vector(kModes, kModes + 3)); }
+rc::Gen<CompressMode> AnyMode() {
+  return rc::gen::elementOf(std::vector(std::begin(kModes), std::end(kModes)));
+}
+
+// nullptr, or one of either codec.
+rc::Gen<const Dictionary*> AnyDictionary() {
+  return rc::gen::element<const Dictionary*>(nullptr, &SampleDictionary(DenseCodec::kLz4),
+                                             &SampleDictionary(DenseCodec::kZstd));
+}
 
 struct OwnedPayload {
   Codec codec;
   std::vector<std::byte> bytes;
+  DictionaryId dictionary;
   bool operator==(const OwnedPayload&) const = default;
 };
 
-OwnedPayload Compressed(PageCodec& codec, const Page& page, CompressMode mode) {
-  const Payload payload = codec.Compress(page, mode);
-  return {payload.codec, {payload.bytes.begin(), payload.bytes.end()}};
+OwnedPayload Compressed(PageCodec& codec, const Page& page, CompressMode mode,
+                        const Dictionary* dictionary = nullptr) {
+  const Payload payload = codec.Compress(page, mode, dictionary);
+  return {payload.codec, {payload.bytes.begin(), payload.bytes.end()}, payload.dictionary};
 }
 
-bool DecodesTo(PageCodec& codec, const OwnedPayload& payload, const Page& page) {
+bool DecodesTo(PageCodec& codec, const OwnedPayload& payload, const Page& page,
+               const Dictionary* dictionary = nullptr) {
   const GuardedBytes out(kPageSize);
-  return codec.Decompress(payload.codec, payload.bytes, out.page()) &&
+  return codec.Decompress(payload.codec, payload.bytes, out.page(), dictionary) &&
          std::ranges::equal(out.bytes(), page);
 }
 
@@ -51,6 +63,8 @@ bool SizeFitsCodec(const OwnedPayload& payload) {
       return payload.bytes.size() == sizeof(uint64_t);
     case Codec::kLz4:
     case Codec::kZstd:
+    case Codec::kLz4Dictionary:
+    case Codec::kZstdDictionary:
       return !payload.bytes.empty() && payload.bytes.size() <= kMaxCompressed;
   }
   return false;
@@ -61,15 +75,20 @@ RC_GTEST_PROP(PageCodec, GivesBackEveryPageInEveryMode, ()) {
   static PageCodec reader;
   const auto kind = *AnyPageKind();
   const auto mode = *AnyMode();
+  const Dictionary* const dictionary = *AnyDictionary();
   const Page page = MakePage(kind, *rc::gen::arbitrary<uint64_t>());
 
-  const OwnedPayload payload = Compressed(writer, page, mode);
+  const OwnedPayload payload = Compressed(writer, page, mode, dictionary);
   RC_TAG(kind, ToString(payload.codec));
   RC_ASSERT(SizeFitsCodec(payload));
   RC_ASSERT(payload.codec != Codec::kLz4 || mode == CompressMode::kFast);
-  RC_ASSERT(payload.codec != Codec::kZstd || mode == CompressMode::kDense);
+  RC_ASSERT(payload.codec != Codec::kZstd || (mode == CompressMode::kDense && !dictionary));
+  RC_ASSERT(!NeedsDictionary(payload.codec) || (mode == CompressMode::kDense && dictionary));
+  RC_ASSERT(payload.dictionary ==
+            (NeedsDictionary(payload.codec) ? dictionary->id() : kNoDictionary));
   RC_ASSERT((payload.codec == Codec::kSameFilled) == SameFilledWord(page).has_value());
-  RC_ASSERT(DecodesTo(reader, payload, page));
+  RC_ASSERT(DecodesTo(reader, payload, page, dictionary));
+  RC_ASSERT(!NeedsDictionary(payload.codec) || !DecodesTo(reader, payload, page));
 }
 
 TEST(PageCodec, PicksTheCodecThatTheModeAndThePageAskFor) {
@@ -86,6 +105,12 @@ TEST(PageCodec, PicksTheCodecThatTheModeAndThePageAskFor) {
     EXPECT_EQ(chosen(kind, CompressMode::kOff), Codec::kRaw) << kind;
     EXPECT_EQ(chosen(kind, CompressMode::kFast), Codec::kLz4) << kind;
     EXPECT_EQ(chosen(kind, CompressMode::kDense), Codec::kZstd) << kind;
+    const Page page = MakePage(kind, 1);
+    const auto with = [&](DenseCodec dense) {
+      return codec.Compress(page, CompressMode::kDense, &SampleDictionary(dense)).codec;
+    };
+    EXPECT_EQ(with(DenseCodec::kLz4), Codec::kLz4Dictionary) << kind;
+    EXPECT_EQ(with(DenseCodec::kZstd), Codec::kZstdDictionary) << kind;
   }
 }
 
@@ -94,8 +119,11 @@ TEST(PageCodec, DenseIsDenserThanFast) {
   for (const PageKind kind : {PageKind::kText, PageKind::kPointers}) {
     const Page page = MakePage(kind, 1);
     const size_t fast = codec.Compress(page, CompressMode::kFast).bytes.size();
-    const size_t dense = codec.Compress(page, CompressMode::kDense).bytes.size();
-    EXPECT_LT(dense, fast) << kind;
+    for (const Dictionary* dictionary :
+         {static_cast<const Dictionary*>(nullptr), &SampleDictionary(DenseCodec::kLz4),
+          &SampleDictionary(DenseCodec::kZstd)}) {
+      EXPECT_LT(codec.Compress(page, CompressMode::kDense, dictionary).bytes.size(), fast) << kind;
+    }
   }
 }
 
@@ -166,15 +194,16 @@ RC_GTEST_PROP(PageCodec, NothingOfEarlierPagesStaysInAContext, ()) {
   const auto rounds = *rc::gen::inRange(1, 20);
   for (int round = 0; round < rounds; ++round) {
     const auto mode = *AnyMode();
+    const Dictionary* const dictionary = *AnyDictionary();
     const Page page = MakePage(*AnyPageKind(), *rc::gen::arbitrary<uint64_t>());
-    const OwnedPayload payload = Compressed(reused, page, mode);
+    const OwnedPayload payload = Compressed(reused, page, mode, dictionary);
     PageCodec fresh;
-    RC_ASSERT(payload == Compressed(fresh, page, mode));
-    RC_ASSERT(DecodesTo(reused, payload, page));
+    RC_ASSERT(payload == Compressed(fresh, page, mode, dictionary));
+    RC_ASSERT(DecodesTo(reused, payload, page, dictionary));
 
     OwnedPayload broken = payload;
     broken.bytes.pop_back();
-    RC_ASSERT(!DecodesTo(reused, broken, page));
+    RC_ASSERT(!DecodesTo(reused, broken, page, dictionary));
   }
 }
 
@@ -254,6 +283,8 @@ TEST(Names, OfCodecsAreThoseOfTheReports) {
   EXPECT_EQ(ToString(Codec::kSameFilled), "same-filled");
   EXPECT_EQ(ToString(Codec::kLz4), "lz4");
   EXPECT_EQ(ToString(Codec::kZstd), "zstd");
+  EXPECT_EQ(ToString(Codec::kLz4Dictionary), "lz4-dictionary");
+  EXPECT_EQ(ToString(Codec::kZstdDictionary), "zstd-dictionary");
   EXPECT_EQ(ToString(static_cast<Codec>(77)), "unknown");
 }
 
