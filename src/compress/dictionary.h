@@ -63,7 +63,8 @@ class Dictionary {
   DictionaryId id() const;
   // With which pages are compressed; nullopt: this one only reads.
   std::optional<DenseCodec> codec() const { return codec_; }
-  // The plain bytes that Load reads, with version and checksum; docs/compression.md has the layout.
+  // The plain bytes that Load reads, little-endian: "tmemdict", version (u32), id (u32), length of
+  // the body (u64), XXH3-64 of the body seeded with the id (u64); the body is a zstd dictionary.
   std::span<const std::byte> image() const;
   // Heap memory held.
   size_t bytes() const;

@@ -20,7 +20,7 @@ namespace {
 static_assert(!std::is_copy_constructible_v<Dictionary>);
 
 constexpr DenseCodec kCodecs[] = {DenseCodec::kLz4, DenseCodec::kZstd};
-constexpr size_t kHeaderSize = 32;  // docs/compression.md
+constexpr size_t kHeaderSize = 32;  // Dictionary::image()
 
 using ByteVector = std::vector<std::byte>;
 
