@@ -1,7 +1,7 @@
 # A guest runs real programs whose memory is mostly tmem swap. All results are right, and no page
 # goes to the disk.
 start_tmemd --capacity 384M
-create_guest g1 "memory = 144" "$(make_disk g1 512)"
+create_guest g1 "memory = 192" "$(make_disk g1 512)"
 await_guest 120 g1 "swaps to"
 await_guest 1300 g1 "finished"
 for name in puts_stored gets_found puts_no_memory corrupt; do
