@@ -28,7 +28,7 @@ namespace tmem {
 // How pages are compressed with a dictionary. docs/decisions/0002-zstd-parameters.md compares them.
 enum class DenseCodec : uint8_t {
   kLz4,   // slow to compress, read back nearly as fast as pages without a dictionary
-  kZstd,  // quick to compress and 9% denser, slower to read back
+  kZstd,  // quick to compress, slower to read back; denser on anonymous pages
 };
 
 // "lz4", "zstd".
