@@ -104,7 +104,7 @@ Result<void> Client::ConnectFirst(TimePoint deadline) {
 
 Result<void> Client::MakeQueues() {
   const Frontend::Agreement& agreement = frontend_.agreement();
-  std::vector<UniqueFd> channels = frontend_.TakeChannels();
+  std::vector<loopback::GuestEnd> channels = frontend_.TakeChannels();
   for (uint32_t i = 0; i < agreement.shape.queues; ++i) {
     auto bell = loopback::Bell::Create();
     if (!bell) return std::unexpected(std::move(bell).error());
@@ -147,8 +147,8 @@ void Client::Keep() {
     if (outcome != Frontend::Outcome::kConnected) break;
     domid_.store(frontend_.domid().value, std::memory_order_relaxed);
     reconnects_.fetch_add(1, std::memory_order_relaxed);
-    std::vector<UniqueFd> channels = frontend_.TakeChannels();
-    for (size_t i = 0; i < queues_.size(); ++i) queues_[i]->Reconnect(std::move(channels[i]));
+    std::vector<loopback::GuestEnd> channels = frontend_.TakeChannels();
+    for (size_t i = 0; i < queues_.size(); ++i) queues_[i]->Reconnect(channels[i]);
   }
   Kill();
 }

@@ -31,6 +31,7 @@
 #include "client/guest_link.h"
 #include "client/shared_area.h"
 #include "hypercall/loopback/bell.h"
+#include "hypercall/loopback/channel.h"
 #include "hypercall/xenbus.h"
 
 namespace tmem::client {
@@ -75,7 +76,7 @@ class Frontend {
   GuestId domid() const { return domid_; }
   // The channels that the last handshake made, one a queue; empty if it made none, because those of
   // this link were kept.
-  std::vector<UniqueFd> TakeChannels() { return std::move(channels_); }
+  std::vector<loopback::GuestEnd> TakeChannels() { return std::move(channels_); }
 
  private:
   struct Limits {
@@ -111,7 +112,7 @@ class Frontend {
   std::string frontend_path_;
   std::string backend_path_;
   std::vector<EventPort> ports_;  // of this link
-  std::vector<UniqueFd> channels_;
+  std::vector<loopback::GuestEnd> channels_;
   std::optional<Agreement> agreement_;
   bool established_ = false;  // a handshake was completed: the agreement is for good
   std::string store_id_;

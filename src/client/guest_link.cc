@@ -78,8 +78,11 @@ Result<GuestLink::Port> GuestLink::AllocPort() {
   const auto answer = Call(MessageType::kAllocPort, "");
   if (!answer) return std::unexpected(answer.error());
   loopback::AllocPortReply reply;
-  UniqueFd channel = receiver_.TakeDescriptor();
-  if (!loopback::Decode(*answer, reply) || !channel) return Lose("allocated no event channel");
+  loopback::GuestEnd channel;
+  channel.inbound = receiver_.TakeDescriptor();
+  channel.outbound = receiver_.TakeDescriptor();
+  if (!loopback::Decode(*answer, reply) || !channel.outbound)
+    return Lose("allocated no event channel");
   return Port{EventPort{reply.port}, std::move(channel)};
 }
 
@@ -95,7 +98,9 @@ Result<Directory::WatchEvent> GuestLink::NextEvent() {
 
 Result<std::string> GuestLink::Call(MessageType type, std::string payload, int descriptor) {
   const uint32_t number = ++last_request_;
-  TMEM_TRY(SendRequest({{.type = type, .request = number}, std::move(payload), descriptor}));
+  Packet request{{.type = type, .request = number}, std::move(payload)};
+  if (descriptor >= 0) request.descriptors.push_back(descriptor);
+  TMEM_TRY(SendRequest(request));
   do {
     TMEM_TRY(ReceivePacket());
   } while (receiver_.header().type != MessageType::kReply);
@@ -125,7 +130,7 @@ Result<void> GuestLink::SendRequest(const Packet& request) {
 Result<void> GuestLink::ReceivePacket() {
   if (!socket_) return Lose("closed the connection");
   while (true) {
-    switch (receiver_.Receive(socket_.get(), Receiver::Descriptors::kOne)) {
+    switch (receiver_.Receive(socket_.get(), loopback::kMaxDescriptors)) {
       case Transfer::kWouldBlock:
         TMEM_TRY(AwaitSocket(POLLIN));
         continue;

@@ -21,6 +21,7 @@
 #include "base/unique_fd.h"
 #include "base/units.h"
 #include "hypercall/loopback/bell.h"
+#include "hypercall/loopback/channel.h"
 #include "hypercall/loopback/packet.h"
 #include "hypercall/transport.h"
 
@@ -57,7 +58,7 @@ class GuestLink {
 
   struct Port {
     EventPort port;
-    UniqueFd channel;
+    loopback::GuestEnd channel;
   };
   Result<Port> AllocPort();
 
@@ -68,8 +69,8 @@ class GuestLink {
   GuestLink(UniqueFd socket, TimePoint deadline, const loopback::Bell& interrupt);
 
   Result<void> Hello(const Config& config);
-  // Sends the request and waits for its reply, whose payload it returns. A descriptor that came
-  // with the reply is left in the receiver.
+  // Sends the request and waits for its reply, whose payload it returns. Descriptors that
+  // came with the reply are left in the receiver.
   Result<std::string> Call(loopback::MessageType type, std::string payload, int descriptor = -1);
   Result<void> SendRequest(const loopback::Packet& request);
   // Waits for a packet; keeps it in the receiver.

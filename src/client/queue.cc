@@ -42,11 +42,19 @@ tmemif_request RequestFor(const Operation& operation, uint32_t first, uint32_t c
   return request;
 }
 
+// Puts another open file under a descriptor that others may be using.
+void PutUnder(const UniqueFd& number, const UniqueFd& file) {
+  // EBUSY, says the manual, while the number is just being opened elsewhere.
+  while (::dup3(file.get(), number.get(), O_CLOEXEC) < 0 && (errno == EINTR || errno == EBUSY)) {
+  }
+}
+
 }  // namespace
 
 bool InCompletion() { return in_completion; }
 
-Queue::Queue(const Config& config, UniqueFd channel, loopback::Bell bell, Listener& listener)
+Queue::Queue(const Config& config, loopback::GuestEnd channel, loopback::Bell bell,
+             Listener& listener)
     : config_(config),
       listener_(listener),
       channel_(std::move(channel)),
@@ -165,7 +173,7 @@ bool Queue::Push(tmemif_request request, Pending pending, const std::byte* sourc
 void Queue::NotifyDaemon() {
   ++stats_.notifications;
   mutex_.unlock();
-  loopback::SendNotification(channel_.get());
+  loopback::Ring(channel_.outbound.get());
   mutex_.lock();
 }
 
@@ -311,9 +319,9 @@ void Queue::Sleep(const Condition& condition) {
   if (!answered && !Holds(condition) && !ring_.Arm()) {
     ++stats_.sleeps;
     mutex_.unlock();
-    pollfd waits[] = {{channel_.get(), POLLIN, 0}, {bell_.fd(), POLLIN, 0}};
+    pollfd waits[] = {{channel_fd(), POLLIN, 0}, {bell_.fd(), POLLIN, 0}};
     (void)::poll(waits, 2, -1);
-    if (waits[0].revents != 0) loopback::TakeNotifications(channel_.get());
+    if (waits[0].revents != 0) loopback::TakeNotifications(channel_fd());
     if (waits[1].revents != 0) bell_.Silence();
     mutex_.lock();
   }
@@ -384,7 +392,7 @@ bool Queue::Arm() {
 }
 
 void Queue::StopLeading() {
-  loopback::TakeNotifications(channel_.get());
+  loopback::TakeNotifications(channel_fd());
   bell_.Silence();
   MutexLock lock(mutex_);
   led_ = false;
@@ -393,16 +401,14 @@ void Queue::StopLeading() {
 
 // ---- the connection ----
 
-void Queue::Reconnect(UniqueFd channel) {
-  // EBUSY, says the manual, while the number is just being opened elsewhere.
-  while (::dup3(channel.get(), channel_.get(), O_CLOEXEC) < 0 &&
-         (errno == EINTR || errno == EBUSY)) {
-  }
+void Queue::Reconnect(const loopback::GuestEnd& channel) {
+  PutUnder(channel_.inbound, channel.inbound);
+  PutUnder(channel_.outbound, channel.outbound);
   bell_.Ring();  // a leader sleeps on the old channel
   Announce();
 }
 
-void Queue::Announce() { loopback::SendNotification(channel_.get()); }
+void Queue::Announce() { loopback::Ring(channel_.outbound.get()); }
 
 void Queue::Kill() {
   {

@@ -36,6 +36,7 @@
 #include "client/operation.h"
 #include "client/slot_ring.h"
 #include "hypercall/loopback/bell.h"
+#include "hypercall/loopback/channel.h"
 
 namespace tmem::client {
 
@@ -63,7 +64,7 @@ class Queue {
   };
 
   // `channel` is the first connection's. The listener outlives the queue.
-  Queue(const Config& config, UniqueFd channel, loopback::Bell bell, Listener& listener);
+  Queue(const Config& config, loopback::GuestEnd channel, loopback::Bell bell, Listener& listener);
 
   // ---- operations ----
 
@@ -94,14 +95,14 @@ class Queue {
   bool Answered(uint32_t index) const { return dead() || ring_.HasAnswered(index); }
   bool Arm();
   void StopLeading();
-  int channel_fd() const { return channel_.get(); }
+  int channel_fd() const { return channel_.inbound.get(); }
   int bell_fd() const { return bell_.fd(); }
 
   // ---- the connection ----
 
-  // A new connection has its own channel; the old one is closed. Everything unanswered is the new
-  // daemon's to execute, and is announced to it.
-  void Reconnect(UniqueFd channel);
+  // A new connection has its own channel, in place of the old one's. Everything unanswered is the
+  // new daemon's to execute, and is announced to it.
+  void Reconnect(const loopback::GuestEnd& channel);
   // Announces what is in the ring to a daemon that attached to it anew.
   void Announce();
   // Everything unanswered finishes with -ENOTCONN, and so does what comes later.
@@ -170,8 +171,8 @@ class Queue {
 
   const Config config_;
   Listener& listener_;
-  const UniqueFd channel_;  // its number stays for life: Reconnect() puts another socket under it
-  const loopback::Bell bell_;  // makes the leader look again
+  const loopback::GuestEnd channel_;  // its numbers stay for life: Reconnect() puts others' under
+  const loopback::Bell bell_;         // makes the leader look again
   const SteadyClock clock_;
 
   Mutex mutex_{LockRank::kLeaf};

@@ -207,11 +207,14 @@ TEST_F(LoopbackHypervisorTest, BindsThePortsOfAGuest) {
   const auto answer = guest.Call(MessageType::kAllocPort, "");
   AllocPortReply reply;
   ASSERT_TRUE(answer && Decode(answer->payload, reply));
+  ASSERT_EQ(answer->descriptors.size(), 2u);
 
   auto channel = hypervisor_->Bind(id, EventPort{reply.port});
   ASSERT_TRUE(channel);
   (*channel)->Notify();
-  EXPECT_TRUE(AwaitReadable(answer->descriptor.get()));
+  EXPECT_TRUE(AwaitReadable(answer->descriptors[0].get()));
+  Ring(answer->descriptors[1].get());
+  EXPECT_TRUE(AwaitReadable((*channel)->fd()));
   EXPECT_EQ(hypervisor_->Bind(id, EventPort{reply.port}).error().code, ErrorCode::kUnavailable);
   EXPECT_FALSE(hypervisor_->Bind(id, EventPort{reply.port + 1}));
   EXPECT_FALSE(hypervisor_->Bind(GuestId{77}, EventPort{reply.port}));

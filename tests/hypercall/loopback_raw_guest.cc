@@ -68,10 +68,14 @@ bool RawGuest::TrySendBytes(std::string_view bytes) {
 std::optional<RawGuest::Answer> RawGuest::Receive() {
   Receiver receiver;
   while (AwaitReadable(socket_.get())) {
-    switch (receiver.Receive(socket_.get(), Receiver::Descriptors::kOne)) {
-      case Transfer::kDone:
-        return Answer{receiver.header(), std::string(receiver.payload()),
-                      receiver.TakeDescriptor()};
+    switch (receiver.Receive(socket_.get(), kMaxDescriptors)) {
+      case Transfer::kDone: {
+        Answer answer{receiver.header(), std::string(receiver.payload()), {}};
+        while (UniqueFd descriptor = receiver.TakeDescriptor()) {
+          answer.descriptors.push_back(std::move(descriptor));
+        }
+        return answer;
+      }
       case Transfer::kWouldBlock:
         break;
       case Transfer::kClosed:

@@ -34,7 +34,7 @@ class RawGuest {
   struct Answer {
     Header header;
     std::string payload;
-    UniqueFd descriptor;
+    std::vector<UniqueFd> descriptors;
   };
 
   explicit RawGuest(const std::string& socket_path);

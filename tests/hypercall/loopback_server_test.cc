@@ -280,7 +280,7 @@ TEST_F(LoopbackServerTest, LimitsPorts) {
     const auto answer = guest->Call(MessageType::kAllocPort, "");
     ASSERT_TRUE(answer);
     EXPECT_EQ(answer->header.error, 0);
-    EXPECT_TRUE(answer->descriptor);
+    EXPECT_EQ(answer->descriptors.size(), 2u);
   }
   EXPECT_EQ(guest->Error(MessageType::kAllocPort, ""), ENOSPC);
 }

@@ -1,8 +1,13 @@
 #include "hypercall/loopback/channel.h"
 
+#include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 
 namespace tmem::loopback {
 
@@ -27,6 +32,21 @@ void TakeNotifications(int socket) {
   }
 }
 
+void Ring(int eventfd) {
+  const uint64_t one = 1;
+  // A full counter means that one waits already. The daemon makes it non-blocking.
+  while (::write(eventfd, &one, sizeof(one)) < 0 && errno == EINTR) {
+  }
+}
+
+void Silence(int eventfd) {
+  uint64_t count = 0;
+  iovec part{&count, sizeof(count)};
+  // RWF_NOWAIT: whoever shares the open file may have switched it to blocking.
+  while (::preadv2(eventfd, &part, 1, /*offset=*/-1, RWF_NOWAIT) < 0 && errno == EINTR) {
+  }
+}
+
 class Port::Channel final : public EventChannel {
  public:
   explicit Channel(std::shared_ptr<Port> port) : port_(std::move(port)) {}
@@ -35,9 +55,9 @@ class Port::Channel final : public EventChannel {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  int fd() const override { return port_->socket_.get(); }
-  void Acknowledge() override { TakeNotifications(fd()); }
-  void Notify() override { SendNotification(fd()); }
+  int fd() const override { return port_->eventfd_.get(); }
+  void Acknowledge() override { Silence(port_->eventfd_.get()); }
+  void Notify() override { SendNotification(port_->socket_.get()); }
 
  private:
   const std::shared_ptr<Port> port_;
@@ -50,7 +70,14 @@ Result<Port::Pair> Port::Create() {
   }
   UniqueFd ours(ends[0]);
   UniqueFd guests(ends[1]);
-  return Pair{std::shared_ptr<Port>(new Port(std::move(ours))), std::move(guests)};
+  UniqueFd bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!bell) return std::unexpected(SystemError("cannot create a notification channel"));
+  UniqueFd guests_bell(::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0));
+  if (!guests_bell || ::shutdown(ours.get(), SHUT_RD) != 0) {
+    return std::unexpected(SystemError("cannot create a notification channel"));
+  }
+  return Pair{std::shared_ptr<Port>(new Port(std::move(ours), std::move(bell))),
+              GuestEnd{std::move(guests), std::move(guests_bell)}};
 }
 
 Result<std::unique_ptr<EventChannel>> Port::Bind() {

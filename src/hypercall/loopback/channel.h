@@ -12,11 +12,21 @@
 
 namespace tmem::loopback {
 
-// One notification. Never blocks; nobody hears it if the other end is gone.
+// To the guest, over the socket pair. One notification; nobody hears it if the guest is gone.
 void SendNotification(int socket);
-// Takes the notifications that wait; a bounded number, so the socket may stay readable. Never
-// blocks.
+// Takes the notifications that wait; a bounded number, so the socket may stay readable.
 void TakeNotifications(int socket);
+// To the daemon, over the eventfd.
+void Ring(int eventfd);
+// Takes all rings.
+void Silence(int eventfd);
+// None of these blocks, whatever the other side does.
+
+// What a guest gets of a channel.
+struct GuestEnd {
+  UniqueFd inbound;   // the socket: readable when the daemon notified
+  UniqueFd outbound;  // the eventfd: notifies the daemon
+};
 
 // A port: our end of a channel, bound by at most one EventChannel at a time. Lives as long as the
 // guest or the channel, whichever is longer.
@@ -24,7 +34,7 @@ class Port : public std::enable_shared_from_this<Port> {
  public:
   struct Pair {
     std::shared_ptr<Port> port;
-    UniqueFd guest_end;
+    GuestEnd guest_end;
   };
   static Result<Pair> Create();
 
@@ -33,9 +43,11 @@ class Port : public std::enable_shared_from_this<Port> {
 
  private:
   class Channel;
-  explicit Port(UniqueFd socket) : socket_(std::move(socket)) {}
+  Port(UniqueFd socket, UniqueFd eventfd)
+      : socket_(std::move(socket)), eventfd_(std::move(eventfd)) {}
 
-  const UniqueFd socket_;
+  const UniqueFd socket_;   // to the guest
+  const UniqueFd eventfd_;  // from the guest, who shares it
   std::atomic<bool> bound_{false};
 };
 

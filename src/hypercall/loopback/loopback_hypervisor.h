@@ -1,7 +1,7 @@
 // A hypervisor without Xen: guests are processes of this machine that connect to a Unix socket.
 //
 // It stands in for three things. Grants: a guest shares pages of a sealed memfd, and a grant
-// reference is 1 + the page's number in it. Event channels: pairs of connected sockets. xenstore: a
+// reference is 1 + the page's number in it. Event channels: a socket and an eventfd. xenstore: a
 // tree in this process, which guests read, write and watch through the socket with their own
 // domid's rights. loopback/wire.h states the socket's messages; client/ speaks the other end.
 //
@@ -16,8 +16,9 @@
 // Who may connect is decided by the socket file's owner and mode. A guest can still be hostile:
 // memory that could go away under us is refused, messages and everything a guest may hold are
 // checked against the limits in wire.h, a guest that does not read its answers is not read from
-// either, and none of it blocks another guest. What it needs of the process: up to 34 file
-// descriptors a guest.
+// either, and none of it blocks another guest that is connected. Whoever may connect can keep
+// others from connecting: by being kMaxConnections guests, or by sending descriptors of files that
+// take long to close. What it needs of the process: up to 66 file descriptors a guest.
 //
 // Threads: an internal thread serves the socket; the public interface is the control thread's.
 #ifndef TMEM_HYPERCALL_LOOPBACK_LOOPBACK_HYPERVISOR_H_

@@ -3,8 +3,11 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
+#include <utility>
 
 namespace tmem::loopback {
 
@@ -28,15 +31,16 @@ Transfer FailedTransfer() {
   return Transfer::kClosed;
 }
 
-// The first descriptor of the control message; -1 without one.
-int FirstDescriptor(msghdr& message) {
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+// Takes what the control message has; it has no room for more than fit `descriptors`.
+void TakeDescriptors(msghdr& message, std::span<UniqueFd> descriptors) {
+  const cmsghdr* const c = CMSG_FIRSTHDR(&message);
+  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return;
+  const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  for (size_t i = 0; i < count; ++i) {
     int descriptor = -1;
-    std::memcpy(&descriptor, CMSG_DATA(c), sizeof(descriptor));
-    return descriptor;
+    std::memcpy(&descriptor, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+    descriptors[i].Reset(descriptor);
   }
-  return -1;
 }
 
 }  // namespace
@@ -49,15 +53,16 @@ Transfer Send(int socket, const Packet& packet) {
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = 2;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  if (packet.descriptor >= 0) {
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))] = {};
+  if (!packet.descriptors.empty()) {
+    const size_t bytes = packet.descriptors.size() * sizeof(int);
     message.msg_control = control;
-    message.msg_controllen = sizeof(control);
+    message.msg_controllen = CMSG_SPACE(bytes);
     cmsghdr* const c = CMSG_FIRSTHDR(&message);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(c), &packet.descriptor, sizeof(int));
+    c->cmsg_len = CMSG_LEN(bytes);
+    std::memcpy(CMSG_DATA(c), packet.descriptors.data(), bytes);
   }
   ssize_t sent;
   do {
@@ -66,38 +71,43 @@ Transfer Send(int socket, const Packet& packet) {
   return sent < 0 ? FailedTransfer() : Transfer::kDone;
 }
 
-Transfer Receiver::Receive(int socket, Descriptors allowed) {
-  descriptor_.Reset();
+Transfer Receiver::Receive(int socket, size_t allowed) {
+  descriptors_ = {};
   iovec part{buffer_.data(), buffer_.size()};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  // CMSG_LEN, not CMSG_SPACE: the padding would make room for a second descriptor.
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  if (allowed == Descriptors::kOne) {
+  // CMSG_LEN, not CMSG_SPACE: the padding would make room for another descriptor.
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))];
+  if (allowed > 0) {
     message.msg_control = control;
-    message.msg_controllen = CMSG_LEN(sizeof(int));
+    message.msg_controllen = CMSG_LEN(allowed * sizeof(int));
   }
   ssize_t got;
   do {
     got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);
   if (got < 0) return FailedTransfer();
-  descriptor_.Reset(FirstDescriptor(message));
+  TakeDescriptors(message, descriptors_);
   const auto size = static_cast<size_t>(got);
   // An empty packet reads like the end of the connection, and is none of ours either.
   if (size == 0) return Transfer::kClosed;
   const bool truncated = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
-  if (truncated || size < sizeof(Header) || size > kMaxPacket) {
-    descriptor_.Reset();
-    return Transfer::kBroken;
-  }
+  if (truncated || size < sizeof(Header) || size > kMaxPacket) return Broken();
   std::memcpy(&header_, buffer_.data(), sizeof(header_));
-  if (header_.length != size - sizeof(Header)) {
-    descriptor_.Reset();
-    return Transfer::kBroken;
-  }
+  if (header_.length != size - sizeof(Header)) return Broken();
   return Transfer::kDone;
+}
+
+Transfer Receiver::Broken() {
+  descriptors_ = {};
+  return Transfer::kBroken;
+}
+
+UniqueFd Receiver::TakeDescriptor() {
+  UniqueFd first = std::move(descriptors_.front());
+  std::ranges::move(descriptors_.begin() + 1, descriptors_.end(), descriptors_.begin());
+  return first;
 }
 
 SplitPayload Split(std::string_view payload) {

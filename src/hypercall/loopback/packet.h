@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -17,11 +17,13 @@
 
 namespace tmem::loopback {
 
-// A packet to send. The descriptor, if any, stays the sender's.
+inline constexpr size_t kMaxDescriptors = 2;  // that a packet carries
+
+// A packet to send. The descriptors stay the sender's.
 struct Packet {
   Header header;  // length is filled in by Send
   std::string payload;
-  int descriptor = -1;
+  std::vector<int> descriptors{};  // at most kMaxDescriptors
 };
 
 enum class Transfer {
@@ -37,20 +39,20 @@ Transfer Send(int socket, const Packet& packet);
 // Receives packets into a buffer of its own. Not thread-safe.
 class Receiver {
  public:
-  // May a packet carry a descriptor? Where not, the kernel drops descriptors unopened.
-  enum class Descriptors { kNone, kOne };
-
-  // Never blocks. On kDone, header() and payload() are valid until the next call.
-  Transfer Receive(int socket, Descriptors allowed);
+  // Never blocks. On kDone, header() and payload() are valid until the next call. `allowed`: how
+  // many descriptors the packet may carry, at most kMaxDescriptors; the kernel drops more unopened.
+  Transfer Receive(int socket, size_t allowed);
 
   const Header& header() const { return header_; }
   std::string_view payload() const { return {buffer_.data() + sizeof(Header), header_.length}; }
-  // The descriptor that came with the packet, or an empty one.
-  UniqueFd TakeDescriptor() { return std::move(descriptor_); }
+  // The next of the descriptors that came with the packet, or an empty one.
+  UniqueFd TakeDescriptor();
 
  private:
+  Transfer Broken();
+
   Header header_;
-  UniqueFd descriptor_;
+  std::array<UniqueFd, kMaxDescriptors> descriptors_;
   // One byte more than the largest packet: a longer one shows, whatever the kernel says.
   std::array<char, kMaxPacket + 1> buffer_;
 };

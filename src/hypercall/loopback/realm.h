@@ -61,7 +61,7 @@ class Realm {
 
   struct NewPort {
     EventPort port;
-    UniqueFd guest_end;
+    GuestEnd guest_end;
   };
   Result<NewPort> AllocPort(GuestId guest);
 

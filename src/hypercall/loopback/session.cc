@@ -41,7 +41,7 @@ bool Session::PeerIsGone() const {
 bool Session::Serve() {
   if (!Flush()) return false;
   for (int i = 0; i < kRequestsPerTurn && !output_; ++i) {
-    const auto allowed = guest_ ? Receiver::Descriptors::kNone : Receiver::Descriptors::kOne;
+    const size_t allowed = guest_ ? 0 : 1;  // hello brings the memory
     switch (receiver_.Receive(socket(), allowed)) {
       case Transfer::kDone:
         if (!HandlePacket()) return false;
@@ -60,16 +60,14 @@ bool Session::Flush() {
   while (true) {
     if (!output_ && guest_) {
       if (auto event = realm_.NextEvent(*guest_)) {
-        output_ = Packet{{.type = MessageType::kWatchEvent},
-                         Join(event->path, event->token),
-                         /*descriptor=*/-1};
+        output_ = Packet{{.type = MessageType::kWatchEvent}, Join(event->path, event->token)};
       }
     }
     if (!output_) return true;
     switch (Send(socket(), *output_)) {
       case Transfer::kDone:
         output_.reset();
-        output_descriptor_.Reset();
+        output_descriptors_.clear();
         break;
       case Transfer::kWouldBlock:
         return true;
@@ -84,12 +82,14 @@ bool Session::HandlePacket() {
   const Header& request = receiver_.header();
   const bool is_hello = request.type == MessageType::kHello;
   if (is_hello == guest_.has_value() || request.error != 0) return false;
-  Packet reply{{.type = MessageType::kReply, .request = request.request}, "", -1};
+  Packet reply{{.type = MessageType::kReply, .request = request.request}, ""};
   auto answer = Execute(receiver_.payload());
   if (answer) {
     reply.payload = std::move(answer->payload);
-    output_descriptor_ = std::move(answer->descriptor);
-    reply.descriptor = output_descriptor_.get();
+    output_descriptors_ = std::move(answer->descriptors);
+    for (const UniqueFd& descriptor : output_descriptors_) {
+      reply.descriptors.push_back(descriptor.get());
+    }
   } else {
     reply.header.error = ErrnoOf(answer.error().code);
     reply.payload = std::move(answer.error().message);
@@ -111,7 +111,7 @@ Result<Session::Answer> Session::Execute(std::string_view payload) {
   }
   Result<std::string> text = ExecuteOnTree(payload);
   if (!text) return std::unexpected(std::move(text).error());
-  return Answer{*std::move(text), UniqueFd()};
+  return Answer{*std::move(text)};
 }
 
 Result<std::string> Session::ExecuteOnTree(std::string_view payload) {
@@ -168,8 +168,7 @@ Result<Session::Answer> Session::Hello(std::string_view payload) {
   const Uuid& instance = realm_.instance();
   return Answer{Encode(HelloReply{.instance = {instance.words[0], instance.words[1]},
                                   .domid = guest_->value,
-                                  .resumed = resumed ? 1u : 0u}),
-                UniqueFd()};
+                                  .resumed = resumed ? 1u : 0u})};
 }
 
 Result<Session::Answer> Session::List(const std::string& path) {
@@ -180,13 +179,16 @@ Result<Session::Answer> Session::List(const std::string& path) {
   if (payload.size() > kMaxPayload) {
     return Fail(ErrorCode::kExhausted, fmt::format("{}: the list does not fit a message", path));
   }
-  return Answer{std::move(payload), UniqueFd()};
+  return Answer{std::move(payload)};
 }
 
 Result<Session::Answer> Session::AllocPort() {
   auto port = realm_.AllocPort(*guest_);
   if (!port) return std::unexpected(std::move(port).error());
-  return Answer{Encode(AllocPortReply{.port = port->port.value}), std::move(port->guest_end)};
+  Answer answer{Encode(AllocPortReply{.port = port->port.value})};
+  answer.descriptors.push_back(std::move(port->guest_end.inbound));
+  answer.descriptors.push_back(std::move(port->guest_end.outbound));
+  return answer;
 }
 
 }  // namespace tmem::loopback

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -49,7 +50,7 @@ class Session {
  private:
   struct Answer {
     std::string payload;
-    UniqueFd descriptor;
+    std::vector<UniqueFd> descriptors{};
   };
 
   // Sends what waits and then the events. False when the session is over.
@@ -67,8 +68,8 @@ class Session {
   Receiver receiver_;
   std::optional<GuestId> guest_;
   std::string name_;
-  std::optional<Packet> output_;  // did not fit the socket
-  UniqueFd output_descriptor_;    // what output_ carries
+  std::optional<Packet> output_;              // did not fit the socket
+  std::vector<UniqueFd> output_descriptors_;  // what output_ carries
 };
 
 }  // namespace tmem::loopback

@@ -12,7 +12,8 @@
 //   kList        path                              names of the children, '\0' after each
 //   kWatch       path, '\0', token                 -
 //   kUnwatch     path, '\0', token                 -
-//   kAllocPort   -                                 AllocPortReply; carries one descriptor
+//   kAllocPort   -                                 AllocPortReply; carries two descriptors, the
+//                                                  guest's end of a channel
 //
 //   kReply       header.error is 0, the payload as above; else an errno and the payload is text
 //   kWatchEvent  path, '\0', token; header.request is 0
@@ -21,11 +22,17 @@
 // growing: the daemon maps pages of it, and must never find them gone. A grant reference is 1 +
 // the page's number in it.
 //
-// A channel is a pair of connected datagram sockets, one end with each side; one datagram, of any
-// content, is one notification. Eventfds would be a little cheaper, but whether a write blocks is
-// a flag of the open file, which both sides would share: a guest could switch ours to blocking,
-// fill the counter, and stop the thread that notifies it. Each end of a socket pair is its holder's
-// alone, closing one end does not make the other readable, and a full queue drops the excess.
+// A channel goes two ways, each by its own means, so that neither can make the daemon wait:
+//   - to the guest, a pair of connected datagram sockets; one datagram, of any content, is one
+//     notification. The daemon's end is shut for reading. Not an eventfd: whether its write blocks
+//     is a flag of the open file, which both sides would share, and the guest could fill the
+//     counter. Here a full queue drops the excess.
+//   - to the daemon, an eventfd, which the daemon only reads, and never waits for, whatever that
+//     flag says. Not a socket: with a datagram may come descriptors. If nobody takes them the
+//     kernel closes them in the receiver's name, and to close a TCP socket that lingers takes as
+//     long as its sender chose.
+// The guest's end is its socket and the eventfd, in this order. Whatever the guest does with them,
+// closing them makes nothing readable at the daemon's.
 //
 // Both sides check lengths before contents, and drop a peer that breaks these rules.
 #ifndef TMEM_HYPERCALL_LOOPBACK_WIRE_H_
@@ -37,7 +44,7 @@
 
 namespace tmem::loopback {
 
-inline constexpr uint32_t kWireVersion = 2;
+inline constexpr uint32_t kWireVersion = 3;
 
 inline constexpr size_t kMaxPath = 3072;   // xenstore's
 inline constexpr size_t kMaxValue = 4096;  // xenstore's
@@ -48,7 +55,7 @@ inline constexpr size_t kMaxPayload = kMaxPath + 1 + kMaxValue;
 // What one guest may hold of the daemon.
 inline constexpr uint32_t kMaxGrantPages = 32768;  // 128 MiB
 inline constexpr uint32_t kMaxMappedRuns = 128;    // mappings: the kernel gives a process 65,530
-inline constexpr uint32_t kMaxPorts = 32;          // each costs the daemon a descriptor
+inline constexpr uint32_t kMaxPorts = 32;          // each costs the daemon two descriptors
 inline constexpr uint32_t kMaxNodes = 256;         // nodes of the tree that the guest owns
 inline constexpr uint32_t kMaxWatches = 32;
 
