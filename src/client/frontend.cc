@@ -106,8 +106,9 @@ Result<void> Frontend::Handshake() {
     const auto ends = AwaitBackend(XenbusState::kConnected, XenbusState::kClosed);
     if (!ends) return std::unexpected(ends.error());
     if (*ends == XenbusState::kConnected) {
+      TMEM_TRY(SetState(XenbusState::kConnected));
       established_ = true;
-      return SetState(XenbusState::kConnected);
+      return {};
     }
   }
   return Fail(ErrorCode::kUnavailable, "the daemon closes the device again and again");
