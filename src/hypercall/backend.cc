@@ -82,7 +82,7 @@ std::string_view NameOf(Connection::State state) {
 class Backend::Impl {
  public:
   Impl(Hypervisor& hypervisor, Store& store, QueueHost& host, const Clock& clock, Admit admit,
-       const WireLimits& limits)
+       const WireLimits& limits, BackendObserver* observer)
       : violation_log_(clock, kViolationBurst, kViolationInterval),
         guest_log_(clock, kGuestBurst, kGuestInterval),
         context_{.hypervisor = hypervisor,
@@ -92,7 +92,8 @@ class Backend::Impl {
                  .limits = limits,
                  .violation_log = violation_log_,
                  .on_report = [this] { Raise(report_event_.get()); }},
-        admit_(std::move(admit)) {}
+        admit_(std::move(admit)),
+        observer_(observer) {}
 
   Result<void> Start();
   std::vector<int> PollFds() const;
@@ -115,6 +116,7 @@ class Backend::Impl {
   RateLimiter guest_log_;
   const Connection::Context context_;
   const Admit admit_;
+  BackendObserver* const observer_;
   std::map<GuestId, Uuid> refused_;  // guests that may not use tmem: told once
 
   UniqueFd retry_timer_;
@@ -163,6 +165,8 @@ void Backend::Impl::HandleEvents() {
       guests_changed = true;
     } else if (const auto guest = GuestOfToken(event->token)) {
       frontends_changed.insert(*guest);
+    } else if (observer_ != nullptr) {
+      observer_->DirectoryChanged(*event);
     }
   }
   if (guests_changed) FollowGuests();
@@ -275,9 +279,11 @@ void Backend::Impl::RemoveGuest(GuestId id) {
   (void)context_.hypervisor.directory().Unwatch(
       fmt::format("{}/{}", FrontendPath(id), keys::kState), TokenOf(id));
   at->second->RemoveNodes();
+  const GuestInfo info = at->second->info();
   connections_.erase(at);
   to_retry_.erase(id);
   context_.store.RemoveGuest(id);
+  if (observer_ != nullptr) observer_->GuestGone(info);
 }
 
 std::vector<ConnectionInfo> Backend::Impl::Connections() const {
@@ -314,8 +320,9 @@ Result<void> Backend::Impl::Forgive(GuestId guest) {
 }
 
 Backend::Backend(Hypervisor& hypervisor, Store& store, QueueHost& host, const Clock& clock,
-                 Admit admit, const WireLimits& limits)
-    : impl_(std::make_unique<Impl>(hypervisor, store, host, clock, std::move(admit), limits)) {}
+                 Admit admit, const WireLimits& limits, BackendObserver* observer)
+    : impl_(std::make_unique<Impl>(hypervisor, store, host, clock, std::move(admit), limits,
+                                   observer)) {}
 
 Backend::~Backend() = default;
 

@@ -41,14 +41,24 @@ struct ConnectionInfo {
   uint64_t notifications = 0;  // wake-ups sent
 };
 
+// Who else lives by the same guests and the same directory. Called by the control thread.
+class BackendObserver {
+ public:
+  virtual ~BackendObserver() = default;
+  // A guest that was admitted is gone, and so are its pages.
+  virtual void GuestGone(const GuestInfo& guest) = 0;
+  // A watch that is not the backend's has something to tell.
+  virtual void DirectoryChanged(const Directory::WatchEvent& event) = 0;
+};
+
 class Backend {
  public:
   // Settings of a guest that may use tmem; nullopt refuses it: no device nodes are made.
   using Admit = std::function<std::optional<GuestSettings>(const GuestInfo&)>;
 
-  // All references must outlive the backend.
+  // All references, and the observer if there is one, must outlive the backend.
   Backend(Hypervisor& hypervisor, Store& store, QueueHost& host, const Clock& clock, Admit admit,
-          const WireLimits& limits);
+          const WireLimits& limits, BackendObserver* observer = nullptr);
   // Detaches every queue and unmaps every page; guests stay in the store.
   ~Backend();
 
