@@ -16,6 +16,7 @@ namespace {
 namespace field = daemon::field;
 namespace verb = daemon::verb;
 
+constexpr std::string_view kXenstore = "xenstore";
 constexpr double kMinDelay = 0.1;
 constexpr double kMaxDelay = 3600;
 
@@ -26,7 +27,12 @@ struct Words {
   bool all = false;
   bool names = false;
   bool pools = false;
+  bool persist = false;
   std::vector<std::string> settings;
+  std::string size;
+  std::string path;
+  std::string value;
+  uint32_t changes = 0;
   std::string uuid;
   std::string permission;
   std::string sort = std::string(1, TopModel::kDefaultKey);
@@ -71,6 +77,25 @@ void DeclareTop(CLI::App& app, Words& words) {
       ->type_name("COUNT");
 }
 
+void DeclareXenstore(CLI::App& app, Words& words) {
+  CLI::App* const xenstore =
+      Declare(app, kXenstore, "Read and write the keys of a host without Xen");
+  xenstore->require_subcommand(1);
+  const auto declare = [&](std::string_view name, const std::string& help) {
+    CLI::App* const command = Declare(*xenstore, name, help);
+    command->add_option("PATH", words.path, "The key, as in /tool/tmemd/capacity")->required();
+    return command;
+  };
+  declare("read", "Print a key's value");
+  declare("write", "Write a key")->add_option("VALUE", words.value, "Its value")->required();
+  declare("rm", "Remove a key and all below it");
+  declare("list", "Print a key and all below it, with their values");
+  declare("watch", "Print keys at and below one as they change")
+      ->add_option("-n,--count", words.changes, "End after so many (default: never)")
+      ->check(CLI::Range(1u, 1'000'000u))
+      ->type_name("COUNT");
+}
+
 void DeclareAll(CLI::App& app, Words& words) {
   app.add_option("--socket", words.socket, "The daemon's control socket")
       ->envname("TMEM_CONTROL_SOCKET")
@@ -80,7 +105,8 @@ void DeclareAll(CLI::App& app, Words& words) {
 
   Declare(app, verb::kList, "List the guests")
       ->add_flag("--names", words.names, "Names only, one a line");
-  DeclareForGuest(app, words, verb::kShow, "Show one guest's state and settings");
+  Declare(app, verb::kShow, "Show one guest's state and settings, or the host's settings")
+      ->add_option("GUEST", words.guest, "The guest's name or number");
   CLI::App* const stats = Declare(app, verb::kStats, "Print all counters");
   stats->add_option("GUEST", words.guest, "Of this guest only (default: the host and all guests)");
   stats->add_flag("--pools", words.pools, "Of each pool");
@@ -88,12 +114,18 @@ void DeclareAll(CLI::App& app, Words& words) {
   CLI::App* const set = Declare(app, verb::kSet, "Change settings of a guest, or of the host");
   set->add_option("SETTINGS", words.settings,
                   "GUEST NAME=VALUE...: weight, reserve, cap, compress, compress-ephemeral,\n"
-                  "compress-persistent, frozen, shared-auth; or, without GUEST, for the host:\n"
-                  "capacity=SIZE, log-level=LEVEL")
+                  "compress-persistent, frozen, shared-auth; or, without GUEST, the host's:\n"
+                  "capacity, log-level and others of `tmemd --help-config`.\n"
+                  "NAME=default takes back what was set")
       ->required();
+  set->add_flag("--persist", words.persist, "Keep a guest's settings in its file in guests.d");
   DeclareForOneOrAll(app, words, verb::kFreeze, "Refuse a guest's puts");
   DeclareForOneOrAll(app, words, verb::kThaw, "Allow a guest's puts again");
   DeclareForOneOrAll(app, words, verb::kFlush, "Drop a guest's ephemeral pages");
+  Declare(app, verb::kFreeable, "Tell what reclaim can give back");
+  Declare(app, verb::kReclaim, "Give memory back to the host, and lower the capacity by it")
+      ->add_option("SIZE", words.size, "How much, as in 512M")
+      ->required();
   CLI::App* const auth =
       DeclareForGuest(app, words, verb::kAuth, "Let a guest join a shared pool, or not");
   auth->add_option("UUID", words.uuid, "The shared pool's uuid")->required();
@@ -102,6 +134,7 @@ void DeclareAll(CLI::App& app, Words& words) {
       ->check(CLI::IsMember({"allow", "deny"}));
   DeclareForGuest(app, words, verb::kForgive, "Let a guest that broke the protocol connect again");
   DeclareTop(app, words);
+  DeclareXenstore(app, words);
   Declare(app, verb::kVersion, "Print the versions of tmemctl and tmemd");
   app.footer(
       "Exit status: 0 done, 1 refused or not found, 2 wrong command line,\n"
@@ -126,38 +159,23 @@ Result<std::pair<std::string, std::string>> SplitSetting(const std::string& word
   return std::pair(word.substr(0, equals), word.substr(equals + 1));
 }
 
-Requests HostSettings(const Words& words) {
-  std::vector<Request> requests;
-  for (const std::string& word : words.settings) {
-    const auto setting = SplitSetting(word);
-    if (!setting) return std::unexpected(setting.error());
-    const auto& [name, value] = *setting;
-    if (name == verb::kCapacity) {
-      requests.push_back({name, {{field::kCapacity, value}}, Show::kCapacity});
-    } else if (name == verb::kLogLevel) {
-      requests.push_back({name, {{field::kLevel, value}}, Show::kNothing});
-    } else {
-      return Wrong(
-          fmt::format("set: the host has no setting '{}'; it has capacity and log-level "
-                      "(for a guest's, name the guest first)",
-                      name));
-    }
-  }
-  return requests;
-}
-
 Requests Settings(const Words& words) {
-  const std::string& guest = words.settings.front();
-  if (guest.find('=') != std::string::npos) return HostSettings(words);
-  if (words.settings.size() == 1) return Wrong("set: nothing to set; write GUEST NAME=VALUE");
+  const bool for_host = words.settings.front().find('=') != std::string::npos;
+  if (!for_host && words.settings.size() == 1) {
+    return Wrong("set: nothing to set; write GUEST NAME=VALUE");
+  }
   Json settings = Json::object();
-  for (size_t i = 1; i < words.settings.size(); ++i) {
+  for (size_t i = for_host ? 0 : 1; i < words.settings.size(); ++i) {
     const auto setting = SplitSetting(words.settings[i]);
     if (!setting) return std::unexpected(setting.error());
     settings[setting->first] = setting->second;
   }
-  Json fields{{field::kGuest, guest}, {field::kSettings, std::move(settings)}};
-  return std::vector{Request{std::string(verb::kSet), std::move(fields), Show::kSettings}};
+  Json fields = Json::object();
+  if (!for_host) fields[field::kGuest] = words.settings.front();
+  fields[field::kSettings] = std::move(settings);
+  if (words.persist) fields[field::kPersist] = true;
+  return std::vector{Request{std::string(verb::kSet), std::move(fields),
+                             for_host ? Show::kHostChanges : Show::kSettings}};
 }
 
 Requests OneOrAll(std::string_view verb, const Words& words, Show show) {
@@ -187,13 +205,18 @@ Requests RequestsFor(std::string_view command, const Words& words) {
   if (command == verb::kList) {
     return one(Json::object(), words.names ? Show::kNames : Show::kList);
   }
-  if (command == verb::kShow) return one(guest, Show::kGuest);
+  if (command == verb::kShow) {
+    return words.guest.empty() ? one(Json::object(), Show::kHostSettings)
+                               : one(guest, Show::kGuest);
+  }
   if (command == verb::kStats) return Stats(words);
   if (command == verb::kSet) return Settings(words);
   if (command == verb::kFreeze || command == verb::kThaw) {
     return OneOrAll(command, words, Show::kNothing);
   }
   if (command == verb::kFlush) return OneOrAll(command, words, Show::kFlushed);
+  if (command == verb::kFreeable) return one(Json::object(), Show::kFreeable);
+  if (command == verb::kReclaim) return one({{field::kBytes, words.size}}, Show::kReclaimed);
   if (command == verb::kForgive) return one(guest, Show::kNothing);
   if (command == verb::kAuth) {
     return one({{field::kGuest, words.guest},
@@ -202,6 +225,20 @@ Requests RequestsFor(std::string_view command, const Words& words) {
                Show::kNothing);
   }
   return one(Json::object(), Show::kVersion);
+}
+
+std::variant<std::vector<Request>, TopOptions, WatchOptions> XenstoreTask(std::string_view command,
+                                                                          const Words& words) {
+  if (command == "watch") return WatchOptions{.path = words.path, .changes = words.changes};
+  Json fields{{field::kPath, words.path}};
+  const auto one = [&](std::string_view verb, Show show) {
+    return std::vector{Request{std::string(verb), std::move(fields), show}};
+  };
+  if (command == "read") return one(verb::kXenstoreRead, Show::kNodeValue);
+  if (command == "list") return one(verb::kXenstoreList, Show::kNodes);
+  if (command == "rm") return one(verb::kXenstoreRemove, Show::kNothing);
+  fields[field::kValue] = words.value;
+  return one(verb::kXenstoreWrite, Show::kNothing);
 }
 
 Result<TopOptions> TopOptionsFor(const Words& words) {
@@ -230,11 +267,14 @@ std::variant<Order, Reply> ParseCommandLine(int argc, const char* const* argv) {
     return WrongUsage(error.what());
   }
   Order order{.socket = words.socket, .json = words.json, .task = {}};
-  const std::string command = app.get_subcommands().front()->get_name();
+  const CLI::App* const chosen = app.get_subcommands().front();
+  const std::string command = chosen->get_name();
   if (command == "top") {
     const auto options = TopOptionsFor(words);
     if (!options) return WrongUsage(options.error().message);
     order.task = *options;
+  } else if (command == kXenstore) {
+    order.task = XenstoreTask(chosen->get_subcommands().front()->get_name(), words);
   } else {
     auto requests = RequestsFor(command, words);
     if (!requests) return WrongUsage(requests.error().message);

@@ -25,8 +25,13 @@ enum class Show {
   kGuestCounters,
   kPools,
   kSettings,
-  kCapacity,
+  kHostSettings,
+  kHostChanges,
   kFlushed,
+  kFreeable,
+  kReclaimed,
+  kNodeValue,
+  kNodes,
 };
 
 struct Request {
@@ -35,11 +40,17 @@ struct Request {
   Show show = Show::kNothing;
 };
 
-// Requests to send, in order, or the live view.
+// Look at a node of the directory and all below it, again and again, and tell what changed.
+struct WatchOptions {
+  std::string path;
+  uint32_t changes = 0;  // to tell before it ends; 0: for ever
+};
+
+// Requests to send, in order, or something to watch.
 struct Order {
   std::string socket;
   bool json = false;  // print results as they came
-  std::variant<std::vector<Request>, TopOptions> task;
+  std::variant<std::vector<Request>, TopOptions, WatchOptions> task;
 };
 
 // Nothing to ask: print the text (on standard error if the status is not kOk) and end.

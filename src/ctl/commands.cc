@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "ctl/table.h"
 #include "ctl/views.h"
+#include "ctl/watch.h"
 #include "daemon/control_client.h"
 #include "daemon/control_protocol.h"
 #include "daemon/version.h"
@@ -80,10 +81,20 @@ std::string TextFor(Show show, const Json& result) {
       return PoolsText(result);
     case Show::kSettings:
       return SettingsView(result);
-    case Show::kCapacity:
-      return fmt::format("capacity {}\n", BytesText(result, "capacity_bytes"));
+    case Show::kHostSettings:
+      return HostSettingsView(result);
+    case Show::kHostChanges:
+      return HostChangesView(result);
     case Show::kFlushed:
       return fmt::format("{} given back\n", BytesText(result, "freed_bytes"));
+    case Show::kFreeable:
+      return FreeableView(result);
+    case Show::kReclaimed:
+      return ReclaimedView(result);
+    case Show::kNodeValue:
+      return Printable(result.at("value").get<std::string>()) + '\n';
+    case Show::kNodes:
+      return NodesView(result);
   }
   return "";
 }
@@ -91,6 +102,9 @@ std::string TextFor(Show show, const Json& result) {
 Result<void> Obey(const Order& order) {
   if (const auto* const options = std::get_if<TopOptions>(&order.task)) {
     return Watch(order, *options);
+  }
+  if (const auto* const options = std::get_if<WatchOptions>(&order.task)) {
+    return WatchNodes(*options, [&](const Request& request) { return Ask(order.socket, request); });
   }
   for (const Request& request : std::get<std::vector<Request>>(order.task)) {
     const auto result = Ask(order.socket, request);

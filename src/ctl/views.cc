@@ -84,6 +84,7 @@ std::string SettingText(std::string_view name, const Json& value) {
   if (name == "cap" || name == "reserve") return Size(value);
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return fmt::format("{}", value.get<double>());
   if (!value.is_array()) return value.dump();
   const auto words = value.get<std::vector<std::string>>();
   return words.empty() ? "none" : fmt::format("{}", fmt::join(words, " "));
@@ -134,6 +135,58 @@ std::string SettingsView(const Json& settings) {
     table.Add({"  " + name, SettingText(name, value)});
   }
   return table.Text();
+}
+
+std::string HostSettingsView(const Json& settings) {
+  return "host settings\n" + SettingsView(settings);
+}
+
+std::string HostChangesView(const Json& result) {
+  std::string text;
+  for (const auto& [name, value] : result.at("settings").items()) {
+    text += fmt::format("{} {}\n", name, SettingText("", value));
+  }
+  if (result.at("settings").contains("capacity")) {
+    text += fmt::format("capacity in force {}\n", SizeOf(result, "capacity_bytes"));
+  }
+  return text;
+}
+
+std::string FreeableView(const Json& freeable) {
+  std::string text = fmt::format(
+      "{} can be given back at once; {} hold persistent pages; {} of the capacity is not in use\n",
+      SizeOf(freeable, "freeable_bytes"), SizeOf(freeable, "persistent_bytes"),
+      SizeOf(freeable, "unused_bytes"));
+  Table table({{"  GUEST", Align::kLeft}, {"FREEABLE"}, {"PERSISTENT"}});
+  for (const Json& guest : freeable.at("guests")) {
+    table.Add({"  " + Printable(Text(guest, "name")), SizeOf(guest, "freeable_bytes"),
+               SizeOf(guest, "persistent_bytes")});
+  }
+  return freeable.at("guests").empty() ? text : text + table.Text();
+}
+
+std::string ReclaimedView(const Json& reclaimed) {
+  std::string text = fmt::format(
+      "{} given back; the capacity is {} now, it was {}\n", SizeOf(reclaimed, "given_back_bytes"),
+      SizeOf(reclaimed, "capacity_bytes"), SizeOf(reclaimed, "capacity_before_bytes"));
+  if (Number(reclaimed, "given_back_bytes") < Number(reclaimed, "wanted_bytes")) {
+    text += fmt::format(
+        "not {}: {} hold persistent pages, which only their guests can free, and {} ephemeral "
+        "pages that are in use just now\n",
+        SizeOf(reclaimed, "wanted_bytes"), SizeOf(reclaimed, "persistent_bytes"),
+        SizeOf(reclaimed, "ephemeral_bytes"));
+  }
+  return text + fmt::format("`tmemctl set capacity=default` lets the store grow again\n");
+}
+
+std::string NodesView(const Json& nodes) {
+  std::string text;
+  for (const Json& node : nodes.at("nodes")) {
+    text +=
+        fmt::format("{} = \"{}\"\n", Printable(Text(node, "path")), Printable(Text(node, "value")));
+  }
+  if (nodes.at("truncated").get<bool>()) text += "... and more; name a key further down\n";
+  return text;
 }
 
 std::string ShowView(const Json& guest) {

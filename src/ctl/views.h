@@ -17,6 +17,11 @@ using daemon::Json;
 std::string ListView(const Json& guests);
 std::string ShowView(const Json& guest);
 std::string SettingsView(const Json& settings);
+std::string HostSettingsView(const Json& settings);
+std::string HostChangesView(const Json& result);
+std::string FreeableView(const Json& freeable);
+std::string ReclaimedView(const Json& reclaimed);
+std::string NodesView(const Json& nodes);
 
 // All counters of the host, of a guest, and of each pool of a guest.
 std::string HostView(const Json& host);

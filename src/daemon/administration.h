@@ -12,19 +12,31 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "daemon/config.h"
-#include "daemon/logging.h"
+#include "daemon/knobs.h"
 #include "hypercall/backend.h"
+#include "hypercall/transport.h"
 #include "pools/stats.h"
 
 namespace tmem::daemon {
 
 struct HostInfo {
   std::string hypervisor;
+  Config config;  // as in force
   Bytes max_capacity;
   size_t workers = 0;
-  LogLevel log_level = LogLevel::kInfo;
   StoreStats store;
 };
+
+// What came of asking for memory back.
+struct Reclaimed {
+  Bytes given_back;
+  Bytes capacity_before;
+  Bytes capacity;    // lowered, so that the store does not take the memory again
+  Bytes ephemeral;   // still in use by pages that could be dropped
+  Bytes persistent;  // in use by pages that may not
+};
+
+enum class Persist : bool { kNo, kYes };
 
 class Administration {
  public:
@@ -37,16 +49,24 @@ class Administration {
   // kNotFound if the guest has gone.
   virtual Result<GuestStats> StatsOf(GuestId guest) const = 0;
 
-  // Holds at once and until the daemon ends, also after a reboot of the guest. All or nothing.
-  virtual Result<GuestSettings> Change(const GuestInfo& guest, const SettingChanges& changes) = 0;
+  // Holds at once and until the daemon ends, also after a reboot of the guest; persisted, it is
+  // written into the guest's file and holds for good. All or nothing.
+  virtual Result<GuestSettings> Change(const GuestInfo& guest, const SettingEdits& edits,
+                                       Persist persist) = 0;
+  // The same for the host's settings; a capacity in force may be larger than asked while persistent
+  // pages hold more. kInvalid above max_capacity.
+  virtual Result<void> ChangeHost(const SettingEdits& edits) = 0;
   // Drops the guest's ephemeral pages; returns the bytes given back.
   virtual Result<Bytes> Flush(GuestId guest) = 0;
-  // Returns the capacity in force: larger than asked while persistent pages hold more. kInvalid
-  // above max_capacity.
-  virtual Result<Bytes> SetCapacity(Bytes capacity) = 0;
+  // Gives memory back to the host, as much of `wanted` as ephemeral pages hold, from those guests
+  // first that are furthest above their shares.
+  virtual Reclaimed Reclaim(Bytes wanted) = 0;
   // Lets a guest that broke the protocol connect again.
   virtual Result<void> Forgive(GuestId guest) = 0;
-  virtual void SetLogLevel(LogLevel level) = 0;
+
+  // The directory of a hypervisor that gives no other way to it: kUnsupported on Xen, which has
+  // xenstore's own tools.
+  virtual Result<Directory*> DirectoryForTools() = 0;
 };
 
 }  // namespace tmem::daemon

@@ -1,37 +1,22 @@
 #include "daemon/config.h"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <sstream>
 #include <system_error>
 
+#include "daemon/guest_files.h"
 #include "daemon/knobs.h"
+#include "daemon/toml_value.h"
 
 namespace tmem::daemon {
 
 namespace {
 
 constexpr std::string_view kGuestSections = "guest";
-
-// Nullopt for kinds of value that no knob takes: tables, floats, dates, mixed lists.
-std::optional<KnobValue> ValueOf(const toml::node& node) {
-  if (const auto* boolean = node.as_boolean()) return boolean->get();
-  if (const auto* number = node.as_integer()) return number->get();
-  if (const auto* text = node.as_string()) return text->get();
-  const toml::array* const list = node.as_array();
-  if (list == nullptr) return std::nullopt;
-  std::vector<std::string> words;
-  for (const toml::node& element : *list) {
-    if (!element.is_string()) return std::nullopt;
-    words.push_back(element.as_string()->get());
-  }
-  return words;
-}
 
 // Walks one file's tables into a Config. Stops at the first mistake.
 class Reader {
@@ -51,8 +36,8 @@ class Reader {
     return {};
   }
 
-  // After overrides: what depends on several knobs at once.
-  Result<void> CheckTogether() const {
+  // After overrides: guests' settings as a whole.
+  Result<void> CheckGuests() const {
     if (auto valid = config_.guest_defaults.Validate(); !valid) {
       return std::unexpected(
           std::move(valid).error().Within(fmt::format("{}: [{}]", file_, kGuestDefaults)));
@@ -64,23 +49,12 @@ class Reader {
           fmt::format("{}:{}: [guest.\"{}\"]", file_, lines_.at(guest), guest);
       return std::unexpected(std::move(settings).error().Within(place));
     }
-    if (config_.max_capacity != Bytes(0) && config_.max_capacity < config_.capacity) {
-      return Fail(
-          ErrorCode::kInvalid,
-          fmt::format("{}: max-capacity ({}) is below capacity ({}); raise it, or set it "
-                      "to 0 for four times the capacity",
-                      file_, FormatBytes(config_.max_capacity), FormatBytes(config_.capacity)));
-    }
     return {};
   }
 
  private:
   std::unexpected<Error> Wrong(const toml::source_region& where, std::string_view message) const {
-    return Fail(ErrorCode::kInvalid, fmt::format("{}:{}: {}", file_, where.begin.line, message));
-  }
-
-  static std::string WrongKind(std::string_view name) {
-    return fmt::format("{}: no setting takes this kind of value; see tmemd --help-config", name);
+    return WrongAt(file_, where, message);
   }
 
   Result<void> ReadSection(std::string_view section, const toml::table& table) {
@@ -92,7 +66,11 @@ class Reader {
 
   Result<void> ReadKnob(const std::string& name, const toml::node& node) {
     const auto value = ValueOf(node);
-    if (!value) return Wrong(node.source(), WrongKind(name));
+    if (!value) {
+      return Wrong(
+          node.source(),
+          fmt::format("{}: no setting takes this kind of value; see tmemd --help-config", name));
+    }
     if (const auto set = SetKnob(config_, name, *value); !set) {
       return Wrong(node.source(), set.error().message);
     }
@@ -119,15 +97,7 @@ class Reader {
     if (!lines_.emplace(key, section.source().begin.line).second) {
       return Wrong(section.source(), fmt::format("{}: the guest has two sections", place));
     }
-    SettingChanges& changes = config_.guests[key];
-    for (const auto& [name, node] : section) {
-      const auto value = ValueOf(node);
-      if (!value) return Wrong(node.source(), WrongKind(fmt::format("{}.{}", place, name.str())));
-      if (const auto added = AddChange(changes, std::string(name.str()), *value); !added) {
-        return Wrong(node.source(), fmt::format("{}: {}", place, added.error().message));
-      }
-    }
-    return {};
+    return AddChanges(config_.guests[key], section, file_, place + ": ");
   }
 
   const std::string& file_;
@@ -141,20 +111,32 @@ Result<Config> ParseConfig(std::string_view text, const std::string& file,
                            const ConfigSource& source) {
   Config config;
   Reader reader(file, config);
-  try {
-    TMEM_TRY(reader.ReadTop(toml::parse(text)));
-  } catch (const toml::parse_error& error) {
-    return Fail(ErrorCode::kInvalid,
-                fmt::format("{}:{}: {}", file, error.source().begin.line, error.description()));
-  }
+  const auto table = ParseToml(text, file);
+  if (!table) return std::unexpected(table.error());
+  TMEM_TRY(reader.ReadTop(*table));
   for (const auto& [name, value] : source.overrides) {
     TMEM_TRY(SetKnob(config, name, value));
   }
-  TMEM_TRY(reader.CheckTogether());
+  TMEM_TRY(reader.CheckGuests());
+  if (auto valid = CheckTogether(config); !valid) {
+    return std::unexpected(std::move(valid).error().Within(file));
+  }
   return config;
 }
 
-Result<Config> LoadConfig(const ConfigSource& source) {
+Result<void> CheckTogether(const Config& config) {
+  if (config.max_capacity != Bytes(0) && config.max_capacity < config.capacity) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("max-capacity ({}) is below capacity ({}); raise it, or set it to 0 "
+                            "for four times the capacity",
+                            FormatBytes(config.max_capacity), FormatBytes(config.capacity)));
+  }
+  return {};
+}
+
+namespace {
+
+Result<Config> LoadMainFile(const ConfigSource& source) {
   std::ifstream file(source.path);
   if (!file) {
     const int error = errno;
@@ -168,6 +150,30 @@ Result<Config> LoadConfig(const ConfigSource& source) {
   text << file.rdbuf();
   if (text.bad()) return Fail(ErrorCode::kSystem, fmt::format("{}: cannot be read", source.path));
   return ParseConfig(text.str(), source.path, source);
+}
+
+// Each guest's file must be right over its section.
+Result<void> CheckGuestFiles(const Config& config) {
+  for (const auto& [guest, changes] : config.guest_files) {
+    const auto section = config.guests.find(guest);
+    const auto merged = section == config.guests.end() ? changes : Merged(section->second, changes);
+    if (auto settings = WithChanges(config.guest_defaults, merged); !settings) {
+      return std::unexpected(std::move(settings).error().Within(
+          fmt::format("{}/{}.toml", config.guest_folder, guest)));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Config> LoadConfig(const ConfigSource& source) {
+  auto config = LoadMainFile(source);
+  if (!config) return config;
+  config->guest_folder = GuestFolderOf(source.path);
+  TMEM_ASSIGN(config->guest_files, ReadGuestFiles(config->guest_folder));
+  TMEM_TRY(CheckGuestFiles(*config));
+  return config;
 }
 
 }  // namespace tmem::daemon

@@ -1,4 +1,5 @@
-// What tmemd is told: the configuration file, with the command line's overrides on top.
+// What tmemd is told: the configuration file and the files of single guests, with the command
+// line's overrides on top.
 //
 // Plain data. The defaults stand here, in the members' initialisers, and nowhere else; names,
 // ranges and help texts stand in the tables of knobs.h.
@@ -32,9 +33,15 @@ enum class HypervisorKind : uint8_t { kAuto, kLoopback, kXen };
 // A setting as TOML, JSON or a command line gave it.
 using KnobValue = std::variant<bool, int64_t, std::string, std::vector<std::string>>;
 
-// New values for some of a guest's settings, by the names of GuestKnobs(). Each value was checked
-// alone; shorthands were expanded.
+// New values for some of a guest's settings, by the names of GuestKnobs(), or of the host's, by
+// those of DaemonKnobs(). Each value was checked alone; shorthands were expanded.
 using SettingChanges = std::map<std::string, KnobValue>;
+
+// What goes over the files while the daemon runs; the later goes over the earlier.
+struct LiveChanges {
+  SettingChanges by_key{};      // of xenstore
+  SettingChanges by_command{};  // of tmemctl
+};
 
 struct Config {
   HypervisorKind hypervisor = HypervisorKind::kAuto;
@@ -55,7 +62,9 @@ struct Config {
   WireLimits limits;
 
   GuestSettings guest_defaults;
-  std::map<std::string, SettingChanges> guests;  // [guest."..."] sections, by name or uuid
+  std::map<std::string, SettingChanges> guests;       // [guest."..."] sections, by name or uuid
+  std::string guest_folder;                           // where guests' files are; not a knob
+  std::map<std::string, SettingChanges> guest_files;  // by name or uuid
 };
 
 // Where a configuration comes from.
@@ -66,14 +75,17 @@ struct ConfigSource {
       {};  // knob's name and its value as text
 };
 
-// Reads the file, if it exists, and applies the overrides. The message of an error names file,
-// line and key, what is wrong, and what is allowed. kDenied if the file may not be read; kInvalid
-// for everything else that is wrong with it.
+// Reads the file, if it exists, and guests.d/*.toml beside it, and applies the overrides. The
+// message of an error names file, line and key, what is wrong, and what is allowed. kDenied if a
+// file may not be read; kInvalid for everything else that is wrong with it.
 Result<Config> LoadConfig(const ConfigSource& source);
 
 // The same with the text at hand; `file` names it in messages.
 Result<Config> ParseConfig(std::string_view text, const std::string& file,
                            const ConfigSource& source);
+
+// What depends on several knobs at once, guests' settings not among them. kInvalid, naming them.
+Result<void> CheckTogether(const Config& config);
 
 }  // namespace tmem::daemon
 

@@ -9,12 +9,16 @@
 #include <vector>
 
 #include "daemon/control_protocol.h"
+#include "daemon/directory_tools.h"
 #include "daemon/knobs.h"
 #include "daemon/version.h"
 
 namespace tmem::daemon {
 
 namespace {
+
+constexpr auto kEphemeral = static_cast<size_t>(PageClass::kEphemeral);
+constexpr auto kPersistent = static_cast<size_t>(PageClass::kPersistent);
 
 std::string_view NameOf(ErrorCode code) {
   const auto* const at =
@@ -67,23 +71,39 @@ std::optional<KnobValue> ValueOf(const Json& json) {
   return words;
 }
 
-Result<SettingChanges> ReadSettings(const Json& request) {
+// `add` is AddEdit or AddHostEdit: it knows the names.
+Result<SettingEdits> ReadSettings(const Json& request,
+                                  Result<void> (&add)(SettingEdits&, const std::string&,
+                                                      const KnobValue&)) {
   const auto at = request.find(field::kSettings);
   if (at == request.end() || !at->is_object() || at->empty()) {
     return Fail(
         ErrorCode::kInvalid,
         fmt::format("field '{}' must be an object with at least one setting", field::kSettings));
   }
-  SettingChanges changes;
+  SettingEdits edits;
   for (const auto& [name, json] : at->items()) {
     const auto value = ValueOf(json);
     if (!value) {
       return Fail(ErrorCode::kInvalid,
                   fmt::format("{}: no setting takes this kind of value", name));
     }
-    TMEM_TRY(AddChange(changes, name, *value));
+    TMEM_TRY(add(edits, name, *value));
   }
-  return changes;
+  return edits;
+}
+
+// As the table of knobs reads a guest's reserve, which may be any size.
+Result<Bytes> ReadSize(const Json& request, std::string_view name) {
+  const auto at = request.find(name);
+  const auto value = at == request.end() ? std::nullopt : ValueOf(*at);
+  if (!value) return Fail(ErrorCode::kInvalid, fmt::format("field '{}' must be a size", name));
+  GuestSettings settings;
+  const auto reserve = std::ranges::find(GuestKnobs(), "reserve", &GuestKnob::name);
+  if (auto read = reserve->set(settings, *value); !read) {
+    return std::unexpected(std::move(read).error().Within(name));
+  }
+  return settings.reserve;
 }
 
 }  // namespace
@@ -95,19 +115,23 @@ struct ControlHandler::VerbEntry {
 };
 
 const ControlHandler::VerbEntry* ControlHandler::FindVerb(std::string_view name) {
-  static const std::array<VerbEntry, 12> kVerbs = {{
+  static const std::array<VerbEntry, 16> kVerbs = {{
       {verb::kVersion, &ControlHandler::TellVersion, {}},
       {verb::kList, &ControlHandler::List, {}},
       {verb::kShow, &ControlHandler::Show, {field::kGuest}},
       {verb::kStats, &ControlHandler::Stats, {field::kGuest}},
-      {verb::kSet, &ControlHandler::Set, {field::kGuest, field::kSettings}},
+      {verb::kSet, &ControlHandler::Set, {field::kGuest, field::kSettings, field::kPersist}},
       {verb::kFreeze, &ControlHandler::Freeze, {field::kGuest}},
       {verb::kThaw, &ControlHandler::Thaw, {field::kGuest}},
       {verb::kFlush, &ControlHandler::Flush, {field::kGuest}},
       {verb::kAuth, &ControlHandler::Authorize, {field::kGuest, field::kUuid, field::kAllow}},
-      {verb::kCapacity, &ControlHandler::SetCapacity, {field::kCapacity}},
+      {verb::kFreeable, &ControlHandler::Freeable, {}},
+      {verb::kReclaim, &ControlHandler::Reclaim, {field::kBytes}},
       {verb::kForgive, &ControlHandler::Forgive, {field::kGuest}},
-      {verb::kLogLevel, &ControlHandler::SetLogLevel, {field::kLevel}},
+      {verb::kXenstoreRead, &ControlHandler::XenstoreRead, {field::kPath}},
+      {verb::kXenstoreWrite, &ControlHandler::XenstoreWrite, {field::kPath, field::kValue}},
+      {verb::kXenstoreRemove, &ControlHandler::XenstoreRemove, {field::kPath}},
+      {verb::kXenstoreList, &ControlHandler::XenstoreList, {field::kPath}},
   }};
   const auto* const at = std::ranges::find(kVerbs, name, &VerbEntry::name);
   return at == kVerbs.end() ? nullptr : at;
@@ -192,6 +216,7 @@ Result<Json> ControlHandler::List(const Json&) {
 }
 
 Result<Json> ControlHandler::Show(const Json& request) {
+  if (!request.contains(field::kGuest)) return ToJson(administration_.Host().config);
   const auto connection = GuestOf(request);
   if (!connection) return std::unexpected(connection.error());
   return Details(*connection);
@@ -204,13 +229,39 @@ Result<Json> ControlHandler::Stats(const Json& request) {
 }
 
 Result<Json> ControlHandler::Set(const Json& request) {
+  auto persist = Persist::kNo;
+  if (request.contains(field::kPersist)) {
+    const auto wanted = Read<bool>(request, field::kPersist, &Json::is_boolean, "true or false");
+    if (!wanted) return std::unexpected(wanted.error());
+    persist = Persist{*wanted};
+  }
+  if (request.contains(field::kGuest)) return SetGuest(request, persist);
+  if (persist == Persist::kNo) return SetHost(request);
+  return Fail(ErrorCode::kUnsupported,
+              "only guests' settings can be persisted; write the host's into the configuration and "
+              "reload tmemd");
+}
+
+Result<Json> ControlHandler::SetGuest(const Json& request, Persist persist) {
   const auto connection = GuestOf(request);
   if (!connection) return std::unexpected(connection.error());
-  const auto changes = ReadSettings(request);
-  if (!changes) return std::unexpected(changes.error());
-  const auto settings = administration_.Change(connection->guest, *changes);
+  const auto edits = ReadSettings(request, AddEdit);
+  if (!edits) return std::unexpected(edits.error());
+  const auto settings = administration_.Change(connection->guest, *edits, persist);
   if (!settings) return std::unexpected(settings.error());
   return ToJson(*settings);
+}
+
+Result<Json> ControlHandler::SetHost(const Json& request) {
+  const auto edits = ReadSettings(request, AddHostEdit);
+  if (!edits) return std::unexpected(edits.error());
+  TMEM_TRY(administration_.ChangeHost(*edits));
+  const HostInfo host = administration_.Host();
+  const Json all = ToJson(host.config);
+  Json settings = Json::object();
+  for (const auto& [name, value] : edits->changes) settings[name] = all.at(name);
+  for (const std::string& name : edits->undone) settings[name] = all.at(name);
+  return Json{{"settings", std::move(settings)}, {"capacity_bytes", host.store.capacity.value}};
 }
 
 Result<Json> ControlHandler::Freeze(const Json& request) { return SetFrozen(request, true); }
@@ -221,7 +272,8 @@ Result<Json> ControlHandler::SetFrozen(const Json& request, bool frozen) {
   const auto connections = GuestsOf(request);
   if (!connections) return std::unexpected(connections.error());
   for (const ConnectionInfo& connection : *connections) {
-    const auto changed = administration_.Change(connection.guest, {{"frozen", frozen}});
+    const auto changed =
+        administration_.Change(connection.guest, {.changes = {{"frozen", frozen}}}, Persist::kNo);
     if (!changed) return std::unexpected(changed.error());
   }
   return Json{{"guests", connections->size()}};
@@ -249,33 +301,11 @@ Result<Json> ControlHandler::Authorize(const Json& request) {
   const auto allow = Read<bool>(request, field::kAllow, &Json::is_boolean, "true or false");
   if (!allow) return std::unexpected(allow.error());
 
-  const auto stats = administration_.StatsOf(connection->guest.id);
-  if (!stats) return std::unexpected(stats.error());
-  auto authorized = stats->settings.shared_auth;
-  if (*allow) {
-    authorized.insert(*uuid);
-  } else {
-    authorized.erase(*uuid);
-  }
-  std::vector<std::string> words;
-  for (const Uuid& each : authorized) words.push_back(each.ToString());
-  const auto settings = administration_.Change(connection->guest, {{"shared-auth", words}});
+  const SettingEdits edits{
+      .changes = {{fmt::format("{}/{}", kSharedAuth, uuid->ToString()), *allow}}};
+  const auto settings = administration_.Change(connection->guest, edits, Persist::kNo);
   if (!settings) return std::unexpected(settings.error());
   return ToJson(*settings);
-}
-
-Result<Json> ControlHandler::SetCapacity(const Json& request) {
-  const auto at = request.find(field::kCapacity);
-  const auto value = at == request.end() ? std::nullopt : ValueOf(*at);
-  if (!value) {
-    return Fail(ErrorCode::kInvalid, fmt::format("field '{}' must be a size", field::kCapacity));
-  }
-  // The knob knows what a capacity may be.
-  Config wanted;
-  TMEM_TRY(SetKnob(wanted, "capacity", *value));
-  const auto capacity = administration_.SetCapacity(wanted.capacity);
-  if (!capacity) return std::unexpected(capacity.error());
-  return Json{{"capacity_bytes", capacity->value}};
 }
 
 Result<Json> ControlHandler::Forgive(const Json& request) {
@@ -285,13 +315,72 @@ Result<Json> ControlHandler::Forgive(const Json& request) {
   return Json::object();
 }
 
-Result<Json> ControlHandler::SetLogLevel(const Json& request) {
-  const auto text = ReadText(request, field::kLevel);
-  if (!text) return std::unexpected(text.error());
-  Config wanted;
-  TMEM_TRY(SetKnob(wanted, "log-level", *text));
-  administration_.SetLogLevel(wanted.log_level);
-  return Json{{"level", ToString(wanted.log_level)}};
+Result<Json> ControlHandler::Freeable(const Json&) {
+  const StoreStats store = administration_.Host().store;
+  Json guests = Json::array();
+  for (const ConnectionInfo& connection : administration_.Connections()) {
+    const auto stats = administration_.StatsOf(connection.guest.id);
+    if (!stats) continue;  // it went meanwhile
+    guests.push_back({{"name", connection.guest.name},
+                      {"freeable_bytes", stats->segments[kEphemeral].value},
+                      {"persistent_bytes", stats->segments[kPersistent].value}});
+  }
+  const Bytes in_use = store.segments[kEphemeral] + store.segments[kPersistent];
+  return Json{{"freeable_bytes", store.segments[kEphemeral].value},
+              {"persistent_bytes", store.segments[kPersistent].value},
+              {"unused_bytes", (std::max(store.capacity, in_use) - in_use).value},
+              {"guests", std::move(guests)}};
+}
+
+Result<Json> ControlHandler::Reclaim(const Json& request) {
+  const auto wanted = ReadSize(request, field::kBytes);
+  if (!wanted) return std::unexpected(wanted.error());
+  if (*wanted == Bytes(0)) return Fail(ErrorCode::kInvalid, "bytes: 0 is nothing to reclaim");
+  const Reclaimed reclaimed = administration_.Reclaim(*wanted);
+  return Json{{"wanted_bytes", wanted->value},
+              {"given_back_bytes", reclaimed.given_back.value},
+              {"capacity_before_bytes", reclaimed.capacity_before.value},
+              {"capacity_bytes", reclaimed.capacity.value},
+              {"ephemeral_bytes", reclaimed.ephemeral.value},
+              {"persistent_bytes", reclaimed.persistent.value}};
+}
+
+Result<std::pair<Directory*, std::string>> ControlHandler::NodeOf(const Json& request) const {
+  const auto directory = administration_.DirectoryForTools();
+  if (!directory) return std::unexpected(directory.error());
+  const auto path = ReadText(request, field::kPath);
+  if (!path) return std::unexpected(path.error());
+  return std::pair(*directory, *path);
+}
+
+Result<Json> ControlHandler::XenstoreRead(const Json& request) {
+  const auto node = NodeOf(request);
+  if (!node) return std::unexpected(node.error());
+  const auto value = node->first->Read(node->second);
+  if (!value) return std::unexpected(value.error());
+  return Json{{"value", *value}};
+}
+
+Result<Json> ControlHandler::XenstoreWrite(const Json& request) {
+  const auto node = NodeOf(request);
+  if (!node) return std::unexpected(node.error());
+  const auto value = ReadText(request, field::kValue);
+  if (!value) return std::unexpected(value.error());
+  TMEM_TRY(node->first->Write(node->second, *value));
+  return Json::object();
+}
+
+Result<Json> ControlHandler::XenstoreRemove(const Json& request) {
+  const auto node = NodeOf(request);
+  if (!node) return std::unexpected(node.error());
+  TMEM_TRY(node->first->Remove(node->second));
+  return Json::object();
+}
+
+Result<Json> ControlHandler::XenstoreList(const Json& request) {
+  const auto node = NodeOf(request);
+  if (!node) return std::unexpected(node.error());
+  return ListNodes(*node->first, node->second);
 }
 
 }  // namespace tmem::daemon

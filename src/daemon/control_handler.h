@@ -9,6 +9,8 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "daemon/administration.h"
@@ -42,15 +44,23 @@ class ControlHandler {
   Result<Json> Freeze(const Json& request);
   Result<Json> Thaw(const Json& request);
   Result<Json> Flush(const Json& request);
+  Result<Json> Freeable(const Json& request);
+  Result<Json> Reclaim(const Json& request);
   Result<Json> Authorize(const Json& request);
-  Result<Json> SetCapacity(const Json& request);
   Result<Json> Forgive(const Json& request);
-  Result<Json> SetLogLevel(const Json& request);
+  Result<Json> XenstoreRead(const Json& request);
+  Result<Json> XenstoreWrite(const Json& request);
+  Result<Json> XenstoreRemove(const Json& request);
+  Result<Json> XenstoreList(const Json& request);
 
+  Result<Json> SetGuest(const Json& request, Persist persist);
+  Result<Json> SetHost(const Json& request);
   Result<Json> SetFrozen(const Json& request, bool frozen);
   Result<ConnectionInfo> GuestOf(const Json& request) const;
   // The guest that is named, or all of them if none is.
   Result<std::vector<ConnectionInfo>> GuestsOf(const Json& request) const;
+  // The directory, and the path in it that the request names.
+  Result<std::pair<Directory*, std::string>> NodeOf(const Json& request) const;
   Result<Json> Details(const ConnectionInfo& connection) const;
 
   Administration& administration_;

@@ -26,17 +26,22 @@ inline constexpr size_t kMaxRequestBytes = 64 << 10;
 
 namespace verb {
 inline constexpr std::string_view kVersion = "version";
-inline constexpr std::string_view kList = "list";           // all guests, in short
-inline constexpr std::string_view kShow = "show";           // guest
-inline constexpr std::string_view kStats = "stats";         // guest, or the host and all guests
-inline constexpr std::string_view kSet = "set";             // guest, settings
-inline constexpr std::string_view kFreeze = "freeze";       // guest, or all
-inline constexpr std::string_view kThaw = "thaw";           // guest, or all
-inline constexpr std::string_view kFlush = "flush";         // guest, or all
-inline constexpr std::string_view kAuth = "auth";           // guest, uuid, allow
-inline constexpr std::string_view kCapacity = "capacity";   // capacity
-inline constexpr std::string_view kForgive = "forgive";     // guest
-inline constexpr std::string_view kLogLevel = "log-level";  // level
+inline constexpr std::string_view kList = "list";          // all guests, in short
+inline constexpr std::string_view kShow = "show";          // guest, or the host's settings
+inline constexpr std::string_view kStats = "stats";        // guest, or the host and all guests
+inline constexpr std::string_view kSet = "set";            // guest or the host, settings, persist
+inline constexpr std::string_view kFreeze = "freeze";      // guest, or all
+inline constexpr std::string_view kThaw = "thaw";          // guest, or all
+inline constexpr std::string_view kFlush = "flush";        // guest, or all
+inline constexpr std::string_view kFreeable = "freeable";  // what reclaim can get
+inline constexpr std::string_view kReclaim = "reclaim";    // bytes
+inline constexpr std::string_view kAuth = "auth";          // guest, uuid, allow
+inline constexpr std::string_view kForgive = "forgive";    // guest
+// Of the directory that stands in for xenstore where there is no Xen.
+inline constexpr std::string_view kXenstoreRead = "xenstore-read";      // path
+inline constexpr std::string_view kXenstoreWrite = "xenstore-write";    // path, value
+inline constexpr std::string_view kXenstoreRemove = "xenstore-remove";  // path
+inline constexpr std::string_view kXenstoreList = "xenstore-list";      // path: all at and below it
 }  // namespace verb
 
 namespace field {
@@ -51,8 +56,10 @@ inline constexpr std::string_view kGuest = "guest";        // by number or name
 inline constexpr std::string_view kSettings = "settings";  // name: value
 inline constexpr std::string_view kUuid = "uuid";
 inline constexpr std::string_view kAllow = "allow";
-inline constexpr std::string_view kCapacity = "capacity";
-inline constexpr std::string_view kLevel = "level";
+inline constexpr std::string_view kBytes = "bytes";
+inline constexpr std::string_view kPersist = "persist";  // true or false; may be absent
+inline constexpr std::string_view kPath = "path";
+inline constexpr std::string_view kValue = "value";
 }  // namespace field
 
 // ErrorCode as it travels.

@@ -85,6 +85,7 @@ Result<void> Daemon::WaitAndHandle() {
   if (is_ready(fds[0])) HandleSignal();
   if (is_ready(fds[1])) server_->HandleEvents();
   if (std::any_of(fds.begin() + 2, fds.end(), is_ready)) service_->HandleEvents();
+  service_->DoWhatIsDue();
   FeedWatchdog();
   ReportRecovery();
   return {};
@@ -100,8 +101,8 @@ void Daemon::ReportRecovery() {
 }
 
 int Daemon::Timeout() const {
-  TimePoint due = TimePoint::max();
-  if (watchdog_interval_) due = watchdog_due_;
+  TimePoint due = service_->due();
+  if (watchdog_interval_) due = std::min(due, watchdog_due_);
   if (recovering_) due = std::min(due, recovery_report_due_);
   if (due == TimePoint::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - clock_.Now()).count();

@@ -3,8 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <utility>
 
-#include "daemon/knobs.h"
+#include "daemon/guest_files.h"
 
 namespace tmem::daemon {
 
@@ -18,9 +19,17 @@ bool Names(const std::string& entry, const GuestInfo& guest) {
   return uuid && *uuid == guest.uuid;
 }
 
-SettingChanges Merged(SettingChanges earlier, const SettingChanges& later) {
-  for (const auto& [name, value] : later) earlier[name] = value;
-  return earlier;
+template <class Key>
+SettingChanges EntryOr(const std::map<Key, SettingChanges>& entries, const Key& key,
+                       SettingChanges otherwise) {
+  const auto at = entries.find(key);
+  return at == entries.end() ? std::move(otherwise) : at->second;
+}
+
+// What stands there under the guest's uuid, or else under its name.
+SettingChanges EntryOf(const std::map<std::string, SettingChanges>& entries,
+                       const GuestInfo& guest) {
+  return EntryOr(entries, guest.uuid.ToString(), EntryOr(entries, guest.name, {}));
 }
 
 }  // namespace
@@ -28,42 +37,52 @@ SettingChanges Merged(SettingChanges earlier, const SettingChanges& later) {
 void GuestRegistry::Reload(const Config& config) {
   defaults_ = config.guest_defaults;
   sections_ = config.guests;
+  files_ = config.guest_files;
   allowed_ = config.allowed_guests;
 }
 
-std::optional<GuestSettings> GuestRegistry::Admit(const GuestInfo& guest) const {
-  const bool allowed =
-      std::ranges::any_of(allowed_, [&](const std::string& entry) { return Names(entry, guest); });
-  return allowed ? std::optional(SettingsOf(guest)) : std::nullopt;
+bool GuestRegistry::Allows(const GuestInfo& guest) const {
+  return std::ranges::any_of(allowed_,
+                             [&](const std::string& entry) { return Names(entry, guest); });
 }
 
-GuestSettings GuestRegistry::ConfiguredFor(const GuestInfo& guest) const {
-  auto section = sections_.find(guest.uuid.ToString());
-  if (section == sections_.end()) section = sections_.find(guest.name);
-  if (section == sections_.end()) return defaults_;
-  // LoadConfig checked every section over the defaults.
-  return WithChanges(defaults_, section->second).value_or(defaults_);
+SettingChanges GuestRegistry::FilesOf(const GuestInfo& guest) const {
+  return Merged(EntryOf(sections_, guest), EntryOf(files_, guest));
+}
+
+LiveChanges GuestRegistry::LiveChangesOf(const GuestInfo& guest) const {
+  return {.by_key = EntryOr(by_key_, guest.id, {}),
+          .by_command = EntryOr(by_command_, guest.name, {})};
 }
 
 GuestSettings GuestRegistry::SettingsOf(const GuestInfo& guest) const {
-  auto settings = Preview(guest, {});
+  const auto settings = Preview(guest, LiveChangesOf(guest));
   if (settings) return *settings;
   // A reload can bring, say, a reserve above the cap that was set before it.
   spdlog::warn("guest {}: {}; the configuration's settings hold instead of those changed since",
                guest.name, settings.error().message);
-  return ConfiguredFor(guest);
+  return Preview(guest, {}).value_or(defaults_);
 }
 
 Result<GuestSettings> GuestRegistry::Preview(const GuestInfo& guest,
-                                             const SettingChanges& changes) const {
-  const auto earlier = changed_.find(guest.name);
-  const auto merged = earlier == changed_.end() ? changes : Merged(earlier->second, changes);
-  return WithChanges(ConfiguredFor(guest), merged);
+                                             const LiveChanges& changes) const {
+  return WithChanges(defaults_, Merged(Merged(FilesOf(guest), changes.by_key), changes.by_command));
 }
 
-void GuestRegistry::Record(const GuestInfo& guest, const SettingChanges& changes) {
-  SettingChanges& all = changed_[guest.name];
-  all = Merged(std::move(all), changes);
+void GuestRegistry::Record(const GuestInfo& guest, LiveChanges changes) {
+  by_key_[guest.id] = std::move(changes.by_key);
+  by_command_[guest.name] = std::move(changes.by_command);
+}
+
+std::string GuestRegistry::FileNameOf(const GuestInfo& guest) const {
+  std::string uuid = guest.uuid.ToString();
+  return files_.contains(uuid) || !NamesAFile(guest.name) ? std::move(uuid) : guest.name;
+}
+
+Result<void> GuestRegistry::CheckFile(const GuestInfo& guest, const SettingEdits& edits) const {
+  const auto file = Edited(EntryOf(files_, guest), edits);
+  const auto settings = WithChanges(defaults_, Merged(EntryOf(sections_, guest), file));
+  return settings ? Result<void>() : std::unexpected(settings.error());
 }
 
 }  // namespace tmem::daemon

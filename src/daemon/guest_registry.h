@@ -1,21 +1,24 @@
-// Which guests may use tmem, and with which settings.
+// Which guests may use tmem, and with which settings. These stand over each other, the strongest
+// last:
 //
-// A guest's settings are [guest-defaults], then its section of the configuration file (that with
-// its uuid, or else that with its name), then what an administrator changed while the daemon ran.
-// Those changes are kept by the guest's name, so that they outlive its reboots and reloads of the
-// file, until the daemon ends.
+//   the defaults of the program
+//   [guest-defaults] of the configuration, and keys of xenstore for them
+//   [guest."NAME"] of the configuration (that with the guest's uuid, or else that with its name)
+//   the guest's file, guests.d/NAME.toml (the same)
+//   keys of xenstore, which are gone with the guest
+//   what tmemctl set, kept by the guest's name until the daemon ends
 //
 // Not thread-safe: belongs to the control thread.
 #ifndef TMEM_DAEMON_GUEST_REGISTRY_H_
 #define TMEM_DAEMON_GUEST_REGISTRY_H_
 
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "daemon/config.h"
+#include "daemon/knobs.h"
 #include "hypercall/transport.h"
 #include "pools/settings.h"
 
@@ -28,23 +31,32 @@ class GuestRegistry {
   // REQUIRES: the configuration is one that LoadConfig returned.
   void Reload(const Config& config);
 
-  // The settings of a guest that is allowed; nullopt refuses it.
-  std::optional<GuestSettings> Admit(const GuestInfo& guest) const;
-
+  bool Allows(const GuestInfo& guest) const;
   GuestSettings SettingsOf(const GuestInfo& guest) const;
 
+  LiveChanges LiveChangesOf(const GuestInfo& guest) const;
   // What SettingsOf would say after Record; kInvalid if the settings contradict each other then.
-  Result<GuestSettings> Preview(const GuestInfo& guest, const SettingChanges& changes) const;
+  Result<GuestSettings> Preview(const GuestInfo& guest, const LiveChanges& changes) const;
   // REQUIRES: Preview accepted the changes.
-  void Record(const GuestInfo& guest, const SettingChanges& changes);
+  void Record(const GuestInfo& guest, LiveChanges changes);
+  // The guest is gone, and its keys with it.
+  void ForgetKeys(const GuestInfo& guest) { by_key_.erase(guest.id); }
+
+  // The name of the guest's file: that of the one that is there, its name, or its uuid if no file
+  // can have its name.
+  std::string FileNameOf(const GuestInfo& guest) const;
+  // Would the files be right if the guest's one were edited so?
+  Result<void> CheckFile(const GuestInfo& guest, const SettingEdits& edits) const;
 
  private:
-  GuestSettings ConfiguredFor(const GuestInfo& guest) const;
+  SettingChanges FilesOf(const GuestInfo& guest) const;
 
   GuestSettings defaults_;
   std::map<std::string, SettingChanges> sections_;  // by name or uuid
+  std::map<std::string, SettingChanges> files_;     // by name or uuid
   std::vector<std::string> allowed_;
-  std::map<std::string, SettingChanges> changed_;  // by name
+  std::map<GuestId, SettingChanges> by_key_;
+  std::map<std::string, SettingChanges> by_command_;  // by name
 };
 
 }  // namespace tmem::daemon

@@ -86,8 +86,8 @@ std::string Size::Allowed() const {
 std::optional<bool> Boolean::Read(const KnobValue& value) {
   if (const bool* boolean = std::get_if<bool>(&value)) return *boolean;
   if (const auto* text = std::get_if<std::string>(&value)) {
-    if (*text == "true") return true;
-    if (*text == "false") return false;
+    if (*text == "true" || *text == "1") return true;
+    if (*text == "false" || *text == "0") return false;
   }
   return std::nullopt;
 }

@@ -42,6 +42,7 @@ struct Size {
   std::string Allowed() const;
 };
 
+// As text, from a command line or a key of xenstore, also "1" and "0".
 struct Boolean {
   static std::optional<bool> Read(const KnobValue& value);
   static KnobValue Write(bool value) { return value; }

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <optional>
 #include <utility>
 
 #include "daemon/knob_kinds.h"
@@ -83,7 +85,7 @@ std::vector<GuestKnob> MakeGuestKnobs() {
                           "How persistent pages are compressed: not, with LZ4, or with zstd."),
       Make<GuestSettings>("frozen", kNow, kinds::Boolean{}, FIELD(frozen),
                           "A frozen guest's puts are refused."),
-      Make<GuestSettings>("shared-auth", kNow, kinds::Uuids{}, FIELD(shared_auth),
+      Make<GuestSettings>(std::string(kSharedAuth), kNow, kinds::Uuids{}, FIELD(shared_auth),
                           "Shared pools that the guest may join, by uuid."),
   };
 }
@@ -167,10 +169,46 @@ std::pair<std::string_view, std::string_view> SplitName(std::string_view name) {
   return {name.substr(0, dot), name.substr(dot + 1)};
 }
 
-// Changes were checked when they were added, so that none fails here.
+// The pool of "shared-auth/UUID".
+std::optional<std::string_view> PoolOfAuth(std::string_view name) {
+  if (!name.starts_with(kSharedAuth) || name.size() == kSharedAuth.size() ||
+      name[kSharedAuth.size()] != '/') {
+    return std::nullopt;
+  }
+  return name.substr(kSharedAuth.size() + 1);
+}
+
+Result<void> AddAuth(SettingChanges& changes, std::string_view name, std::string_view pool,
+                     const KnobValue& value) {
+  const auto uuid = Uuid::Parse(pool);
+  if (!uuid) return std::unexpected(Error(uuid.error()).Within(name));
+  const auto allow = kinds::Boolean::Read(value);
+  if (!allow) {
+    return Fail(ErrorCode::kInvalid, fmt::format("{}: {} is not allowed; write {}", name,
+                                                 ToToml(value), kinds::Boolean::Allowed()));
+  }
+  changes[fmt::format("{}/{}", kSharedAuth, uuid->ToString())] = *allow;
+  return {};
+}
+
+void EraseAuths(SettingChanges& changes) {
+  std::erase_if(changes, [](const auto& change) { return PoolOfAuth(change.first).has_value(); });
+}
+
+// Changes were checked when they were added, so that none fails here. A list of shared pools comes
+// before what changes it, in a map's order of names.
 void Apply(const SettingChanges& changes, GuestSettings& settings) {
   for (const auto& [name, value] : changes) {
-    (void)FindIn(GuestKnobs(), name)->set(settings, value);
+    if (const auto pool = PoolOfAuth(name)) {
+      const Uuid uuid = Uuid::Parse(*pool).value_or(Uuid{});
+      if (std::get<bool>(value)) {
+        settings.shared_auth.insert(uuid);
+      } else {
+        settings.shared_auth.erase(uuid);
+      }
+    } else {
+      (void)FindIn(GuestKnobs(), name)->set(settings, value);
+    }
   }
 }
 
@@ -232,6 +270,7 @@ Result<void> AddChange(SettingChanges& changes, const std::string& name, const K
     }
     return {};
   }
+  if (const auto pool = PoolOfAuth(name)) return AddAuth(changes, name, *pool, value);
   const GuestKnob* const knob = FindIn(GuestKnobs(), name);
   if (knob == nullptr) {
     std::vector<std::string_view> names = {kCompress};
@@ -243,8 +282,84 @@ Result<void> AddChange(SettingChanges& changes, const std::string& name, const K
   if (auto set = knob->set(scratch, value); !set) {
     return std::unexpected(std::move(set).error().Within(name));
   }
-  changes[name] = value;
+  changes[name] = knob->get(scratch);  // in one notation, whichever it was given in
   return {};
+}
+
+Result<void> AddHostChange(SettingChanges& changes, const std::string& name,
+                           const KnobValue& value) {
+  Config scratch;
+  TMEM_TRY(SetKnob(scratch, name, value));
+  const DaemonKnob* const knob = FindIn(DaemonKnobs(), name);
+  if (knob == nullptr) {  // a shorthand
+    const auto [section, key] = SplitName(name);
+    for (const std::string_view part : kCompressParts) {
+      changes[fmt::format("{}.{}", section, part)] = value;
+    }
+    return {};
+  }
+  if (knob->effect == Effect::kRestart) {
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("{} cannot change while tmemd runs; write it into the configuration "
+                            "and restart tmemd",
+                            name));
+  }
+  changes[name] = knob->get(scratch);
+  return {};
+}
+
+SettingChanges Merged(SettingChanges earlier, const SettingChanges& later) {
+  if (later.contains(std::string(kSharedAuth))) EraseAuths(earlier);
+  for (const auto& [name, value] : later) earlier[name] = value;
+  return earlier;
+}
+
+namespace {
+
+// `add` is AddChange or AddHostChange: it knows the names. `sample` is a value that the setting may
+// have.
+Result<void> AddEditWith(Result<void> (&add)(SettingChanges&, const std::string&, const KnobValue&),
+                         const KnobValue& sample, SettingEdits& edits, const std::string& name,
+                         const KnobValue& value) {
+  if (value != KnobValue(std::string(kDefaultValue))) return add(edits.changes, name, value);
+  SettingChanges named;
+  TMEM_TRY(add(named, name, sample));
+  for (const auto& [each, unused] : named) edits.undone.insert(each);
+  return {};
+}
+
+}  // namespace
+
+Result<void> AddEdit(SettingEdits& edits, const std::string& name, const KnobValue& value) {
+  const GuestKnob* const knob =
+      FindIn(GuestKnobs(), name == kCompress ? kCompressParts[0] : std::string_view(name));
+  const KnobValue sample = knob != nullptr ? knob->get(GuestSettings{}) : KnobValue(false);
+  return AddEditWith(AddChange, sample, edits, name, value);
+}
+
+Result<void> AddHostEdit(SettingEdits& edits, const std::string& name, const KnobValue& value) {
+  const DaemonKnob* const knob = FindIn(DaemonKnobs(), name);
+  const KnobValue sample =
+      knob != nullptr ? knob->get(Config{}) : KnobValue(std::string(kCompressNames[0]));
+  return AddEditWith(AddHostChange, sample, edits, name, value);
+}
+
+std::string_view ShorthandOf(std::string_view name) {
+  return std::ranges::find(kCompressParts, name) == kCompressParts.end() ? std::string_view()
+                                                                         : kCompress;
+}
+
+bool IsUndone(const SettingEdits& edits, std::string_view name) {
+  const auto is_undone = [&](std::string_view one) {
+    return edits.undone.contains(std::string(one));
+  };
+  if (name == kCompress) return std::ranges::all_of(kCompressParts, is_undone);
+  return is_undone(name) || (PoolOfAuth(name) && is_undone(kSharedAuth));
+}
+
+SettingChanges Edited(SettingChanges changes, const SettingEdits& edits) {
+  std::erase_if(changes, [&](const auto& change) { return IsUndone(edits, change.first); });
+  return Merged(std::move(changes), edits.changes);
 }
 
 Result<GuestSettings> WithChanges(GuestSettings settings, const SettingChanges& changes) {
@@ -253,12 +368,27 @@ Result<GuestSettings> WithChanges(GuestSettings settings, const SettingChanges& 
   return settings;
 }
 
+Result<Config> WithChanges(Config config, const SettingChanges& changes) {
+  for (const auto& [name, value] : changes) TMEM_TRY(SetKnob(config, name, value));
+  TMEM_TRY(CheckTogether(config));
+  if (auto valid = config.guest_defaults.Validate(); !valid) {
+    return std::unexpected(std::move(valid).error().Within(kGuestDefaults));
+  }
+  return config;
+}
+
 std::string ToToml(const KnobValue& value) {
   if (const bool* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
   if (const auto* number = std::get_if<int64_t>(&value)) return fmt::format("{}", *number);
   if (const auto* text = std::get_if<std::string>(&value)) return fmt::format("\"{}\"", *text);
   const auto& words = std::get<std::vector<std::string>>(value);
   return words.empty() ? "[]" : fmt::format("[\"{}\"]", fmt::join(words, "\", \""));
+}
+
+std::string TomlKey(std::string_view name) {
+  const bool bare = std::ranges::all_of(
+      name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+  return bare ? std::string(name) : fmt::format("\"{}\"", name);
 }
 
 std::string KnobManual() {

@@ -5,10 +5,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <thread>
 #include <utility>
 
+#include "daemon/guest_files.h"
 #include "daemon/knobs.h"
+#include "daemon/service_tuning.h"
+#include "pools/segment.h"
 
 namespace tmem::daemon {
 
@@ -18,13 +22,10 @@ WorkerConfig WorkerConfigOf(const Config& config) {
   return {.spin_limit = std::chrono::microseconds(config.spin_us), .zstd_level = config.zstd_level};
 }
 
-// Knobs that differ between the two and take effect in that way.
-std::vector<std::string> Changed(const Config& before, const Config& after, Effect effect) {
-  std::vector<std::string> names;
-  for (const DaemonKnob& knob : DaemonKnobs()) {
-    if (knob.effect == effect && knob.get(before) != knob.get(after)) names.push_back(knob.name);
-  }
-  return names;
+Bytes Total(const Bytes (&segments)[kPageClasses]) {
+  Bytes total{0};
+  for (const Bytes bytes : segments) total += bytes;
+  return total;
 }
 
 }  // namespace
@@ -32,11 +33,11 @@ std::vector<std::string> Changed(const Config& before, const Config& after, Effe
 Result<std::unique_ptr<Service>> Service::Create(const Config& config,
                                                  std::unique_ptr<Hypervisor> hypervisor,
                                                  const Clock& clock) {
-  std::unique_ptr<Service> service(new Service(config, std::move(hypervisor)));
+  std::unique_ptr<Service> service(new Service(config, std::move(hypervisor), clock));
   auto store = Store::Create({.path = config.store_path,
                               .recovery_threads = std::max(1u, std::thread::hardware_concurrency()),
                               .capacity = config.capacity,
-                              .max_capacity = service->max_capacity_,
+                              .max_capacity = service->host_.max_capacity(),
                               .shared_auth_default = config.shared_auth_default});
   if (!store) return std::unexpected(std::move(store).error().Within("store"));
   service->store_ = std::move(*store);
@@ -46,52 +47,80 @@ Result<std::unique_ptr<Service>> Service::Create(const Config& config,
   if (!workers) return std::unexpected(std::move(workers).error());
   service->workers_ = std::move(*workers);
 
-  const auto admit = [&registry = service->registry_](const GuestInfo& guest) {
-    return registry.Admit(guest);
-  };
-  service->backend_ = std::make_unique<Backend>(*service->hypervisor_, *service->store_,
-                                                *service->workers_, clock, admit, config.limits);
+  Service& self = *service;
+  self.host_tunable_ = std::make_unique<HostTunable>(self);
+  self.tuning_ =
+      std::make_unique<Tuning>(self.hypervisor_->directory(), clock, *self.host_tunable_);
+  self.backend_ = std::make_unique<Backend>(
+      *self.hypervisor_, *self.store_, *self.workers_, clock,
+      [&self](const GuestInfo& guest) { return self.Admit(guest); }, config.limits, &self);
   return service;
 }
 
-Service::Service(const Config& config, std::unique_ptr<Hypervisor> hypervisor)
-    : config_(config),
-      max_capacity_(config.max_capacity != Bytes(0) ? config.max_capacity : config.capacity * 4),
-      log_level_(config.log_level),
-      registry_(config),
-      hypervisor_(std::move(hypervisor)) {}
+Service::Service(const Config& config, std::unique_ptr<Hypervisor> hypervisor, const Clock& clock)
+    : clock_(clock), host_(config), registry_(config), hypervisor_(std::move(hypervisor)) {}
 
 Service::~Service() = default;
 
-std::vector<std::string> Service::Reload(const Config& config) {
-  const auto live = Changed(config_, config, Effect::kReload);
-  auto waiting = Changed(config_, config, Effect::kRestart);
-  const Config before = std::exchange(config_, config);
-  // What waits for a restart stays as it is, so that the next reload tells of it again.
-  for (const DaemonKnob& knob : DaemonKnobs()) {
-    if (knob.effect == Effect::kRestart) (void)knob.set(config_, knob.get(before));
+Result<void> Service::Start() {
+  if (auto started = tuning_->Start(); !started) {
+    return std::unexpected(std::move(started).error().Within("xenstore"));
   }
-  registry_.Reload(config_);
-  ApplyLive(before);
+  TMEM_TRY(backend_->Start());
+  std::set<GuestId> guests;
+  for (const ConnectionInfo& connection : Connections()) guests.insert(connection.guest.id);
+  tuning_->RemoveStrangers(guests);
+  return {};
+}
+
+TimePoint Service::due() const { return tuning_->due(); }
+
+void Service::DoWhatIsDue() {
+  if (clock_.Now() >= tuning_->due()) tuning_->ReadChanged();
+}
+
+std::optional<GuestSettings> Service::Admit(const GuestInfo& guest) {
+  if (!registry_.Allows(guest)) return std::nullopt;
+  tuning_->Follow(guest, std::make_unique<GuestTunable>(*this, guest));
+  return registry_.SettingsOf(guest);
+}
+
+void Service::GuestGone(const GuestInfo& guest) {
+  tuning_->Forget(guest);
+  registry_.ForgetKeys(guest);
+}
+
+void Service::DirectoryChanged(const Directory::WatchEvent& event) {
+  if (event.token == kTuningToken) tuning_->Note(event.path);
+}
+
+std::vector<std::string> Service::Reload(const Config& config) {
+  const Config before = host_.config();
+  auto waiting = host_.Reload(config);
+  Apply(before);
+  const auto live = ChangedKnobs(before, host_.config(), Effect::kReload);
   spdlog::info("configuration reloaded, changed: {}",
                live.empty() ? "no service settings" : fmt::format("{}", fmt::join(live, ", ")));
   return waiting;
 }
 
-void Service::ApplyLive(const Config& before) {
-  // Only what the file changed: what tmemctl set since stays.
-  if (config_.capacity != before.capacity) {
-    if (const auto set = SetCapacity(config_.capacity); !set) {
-      spdlog::warn("capacity: {}", set.error().message);
-    }
+void Service::Apply(const Config& before) {
+  const Config& now = host_.config();
+  if (now.capacity != before.capacity) {
+    spdlog::info("capacity: {}", HumanBytes(store_->SetCapacity(now.capacity)));
   }
-  if (config_.log_level != before.log_level) SetLogLevel(config_.log_level);
-  workers_->Configure(WorkerConfigOf(config_));
-  for (const ConnectionInfo& connection : Connections()) {
-    const GuestInfo& guest = connection.guest;
-    if (const auto set = store_->Configure(guest.id, registry_.SettingsOf(guest)); !set) {
-      spdlog::warn("guest {}: {}", guest.name, set.error().message);
-    }
+  if (now.log_level != before.log_level) SetLogLevel(now.log_level);
+  workers_->Configure(WorkerConfigOf(now));
+  registry_.Reload(now);
+  for (const ConnectionInfo& connection : Connections()) Configure(connection.guest);
+  tuning_->ReadAll();
+}
+
+void Service::Configure(const GuestInfo& guest) {
+  const auto set = store_->Configure(guest.id, registry_.SettingsOf(guest));
+  // One that is not in the store yet is about to be added with these settings.
+  if (!set && set.error().code != ErrorCode::kNotFound) {
+    spdlog::warn("guest {}: {}", guest.name, set.error().message);
   }
 }
 
@@ -106,17 +135,15 @@ std::optional<std::string> Service::RecoveryLine() const {
 std::string Service::StatusLine() const {
   if (auto recovering = RecoveryLine()) return *std::move(recovering);
   const StoreStats stats = store_->Stats();
-  Bytes in_use{0};
-  for (const Bytes bytes : stats.segments) in_use += bytes;
-  return fmt::format("{} guests, {} of {} in use", stats.guests, HumanBytes(in_use),
+  return fmt::format("{} guests, {} of {} in use", stats.guests, HumanBytes(Total(stats.segments)),
                      HumanBytes(stats.capacity));
 }
 
 HostInfo Service::Host() const {
   return {.hypervisor = std::string(hypervisor_->name()),
-          .max_capacity = max_capacity_,
+          .config = host_.config(),
+          .max_capacity = host_.max_capacity(),
           .workers = workers_->size(),
-          .log_level = log_level_,
           .store = store_->Stats()};
 }
 
@@ -130,30 +157,77 @@ std::optional<ConnectionInfo> Service::Find(const std::string& guest) const {
   return at == connections.end() ? std::nullopt : std::optional(*at);
 }
 
-Result<GuestSettings> Service::Change(const GuestInfo& guest, const SettingChanges& changes) {
-  auto settings = registry_.Preview(guest, changes);
+Result<GuestSettings> Service::Change(const GuestInfo& guest, const SettingEdits& edits,
+                                      Persist persist) {
+  LiveChanges live = registry_.LiveChangesOf(guest);
+  live.by_command = Edited(std::move(live.by_command), edits);
+  const auto settings = registry_.Preview(guest, live);
   if (!settings) return settings;
-  TMEM_TRY(store_->Configure(guest.id, *settings));
-  registry_.Record(guest, changes);
+  if (persist == Persist::kYes) TMEM_TRY(WriteFile(guest, edits, live));
+  registry_.Record(guest, std::move(live));
+  Configure(guest);
+  tuning_->Note(GuestTuningPath(guest.id));
   spdlog::info("guest {}: settings changed by an administrator", guest.name);
-  return settings;
+  return registry_.SettingsOf(guest);
 }
 
-Result<Bytes> Service::SetCapacity(Bytes capacity) {
-  if (capacity > max_capacity_) {
-    return Fail(ErrorCode::kInvalid,
-                fmt::format("{} is above max-capacity, {}; raise that in the configuration and "
-                            "restart tmemd",
-                            FormatBytes(capacity), FormatBytes(max_capacity_)));
+// Writes the edits into the guest's file. From then on they are the file's, unless a key stands
+// over it: then they stay in `live` as well, so that they hold.
+Result<void> Service::WriteFile(const GuestInfo& guest, const SettingEdits& edits,
+                                LiveChanges& live) {
+  TMEM_TRY(registry_.CheckFile(guest, edits));
+  const std::string name = registry_.FileNameOf(guest);
+  const auto file = WriteGuestFile(host_.config().guest_folder, name, edits);
+  if (!file) return std::unexpected(file.error());
+  host_.SetGuestFile(name, *file);
+  registry_.Reload(host_.config());
+  for (const auto& [setting, value] : edits.changes) {
+    if (!live.by_key.contains(setting)) live.by_command.erase(setting);
   }
-  const Bytes in_force = store_->SetCapacity(capacity);
-  spdlog::info("capacity: {}", HumanBytes(in_force));
-  return in_force;
+  return {};
 }
 
-void Service::SetLogLevel(LogLevel level) {
-  log_level_ = level;
-  daemon::SetLogLevel(level);
+Result<void> Service::ChangeHost(const SettingEdits& edits) {
+  LiveChanges live = host_.live_changes();
+  live.by_command = Edited(std::move(live.by_command), edits);
+  if (const auto config = host_.Preview(live); !config) return std::unexpected(config.error());
+  const Config before = host_.config();
+  host_.Record(std::move(live));
+  Apply(before);
+  return {};
+}
+
+Reclaimed Service::Reclaim(Bytes wanted) {
+  const StoreStats before = store_->Stats();
+  const Bytes in_use = Total(before.segments);
+  const Bytes least(kSegmentSize);
+  // The store keeps off what it gives back: its capacity becomes what it still uses.
+  const Bytes in_force = store_->SetCapacity(in_use > wanted ? in_use - wanted : least);
+  const Bytes capacity = std::max(store_->SetCapacity(in_force), least);
+  const StoreStats after = store_->Stats();
+  const Bytes left = Total(after.segments);
+
+  LiveChanges live = host_.live_changes();
+  live.by_command["capacity"] = FormatBytes(capacity);
+  host_.Record(std::move(live));
+  tuning_->Note(kTuningPath);
+  const Reclaimed reclaimed{.given_back = in_use > left ? in_use - left : Bytes(0),
+                            .capacity_before = before.capacity,
+                            .capacity = capacity,
+                            .ephemeral = after.segments[static_cast<int>(PageClass::kEphemeral)],
+                            .persistent = after.segments[static_cast<int>(PageClass::kPersistent)]};
+  spdlog::info("reclaim: {} of {} given back, capacity {}", HumanBytes(reclaimed.given_back),
+               HumanBytes(wanted), HumanBytes(capacity));
+  return reclaimed;
+}
+
+Result<Directory*> Service::DirectoryForTools() {
+  if (hypervisor_->name() == "xen") {
+    return Fail(ErrorCode::kUnsupported,
+                "Xen has a xenstore of its own; use xenstore-read, xenstore-write, xenstore-ls and "
+                "xenstore-watch");
+  }
+  return &hypervisor_->directory();
 }
 
 }  // namespace tmem::daemon

@@ -15,6 +15,8 @@
 #include "daemon/administration.h"
 #include "daemon/config.h"
 #include "daemon/guest_registry.h"
+#include "daemon/host_settings.h"
+#include "daemon/tuning.h"
 #include "daemon/worker_pool.h"
 #include "hypercall/backend.h"
 #include "hypercall/transport.h"
@@ -22,7 +24,7 @@
 
 namespace tmem::daemon {
 
-class Service final : public Administration {
+class Service final : public Administration, public BackendObserver {
  public:
   // Everything but the guests: Start() lets those in. `clock` must outlive the service.
   static Result<std::unique_ptr<Service>> Create(const Config& config,
@@ -31,11 +33,14 @@ class Service final : public Administration {
   // Disconnects the guests; their pages are gone.
   ~Service() override;
 
-  Result<void> Start() { return backend_->Start(); }
+  Result<void> Start();
 
   // For the control loop's poll, and when one of them is readable.
   std::vector<int> PollFds() const { return backend_->PollFds(); }
   void HandleEvents() { backend_->HandleEvents(); }
+  // What time brings: when the next of it is due, and does what is.
+  TimePoint due() const;
+  void DoWhatIsDue();
 
   // Applies what can change while the daemon runs, to the guests that are here too. Returns the
   // names of changed knobs that wait for a restart.
@@ -54,25 +59,38 @@ class Service final : public Administration {
   std::vector<ConnectionInfo> Connections() const override { return backend_->Connections(); }
   std::optional<ConnectionInfo> Find(const std::string& guest) const override;
   Result<GuestStats> StatsOf(GuestId guest) const override { return store_->StatsOf(guest); }
-  Result<GuestSettings> Change(const GuestInfo& guest, const SettingChanges& changes) override;
+  Result<GuestSettings> Change(const GuestInfo& guest, const SettingEdits& edits,
+                               Persist persist) override;
+  Result<void> ChangeHost(const SettingEdits& edits) override;
   Result<Bytes> Flush(GuestId guest) override { return store_->FlushEphemeral(guest); }
-  Result<Bytes> SetCapacity(Bytes capacity) override;
+  Reclaimed Reclaim(Bytes wanted) override;
   Result<void> Forgive(GuestId guest) override { return backend_->Forgive(guest); }
-  void SetLogLevel(LogLevel level) override;
+  Result<Directory*> DirectoryForTools() override;
 
  private:
-  Service(const Config& config, std::unique_ptr<Hypervisor> hypervisor);
+  class HostTunable;
+  class GuestTunable;
 
-  void ApplyLive(const Config& before);
+  Service(const Config& config, std::unique_ptr<Hypervisor> hypervisor, const Clock& clock);
 
-  Config config_;  // as in force, except for what waits for a restart
-  const Bytes max_capacity_;
-  LogLevel log_level_;
+  void GuestGone(const GuestInfo& guest) override;
+  void DirectoryChanged(const Directory::WatchEvent& event) override;
+
+  std::optional<GuestSettings> Admit(const GuestInfo& guest);
+  // The settings in force follow what the registry, or the host's settings, say now.
+  void Configure(const GuestInfo& guest);
+  void Apply(const Config& before);
+  Result<void> WriteFile(const GuestInfo& guest, const SettingEdits& edits, LiveChanges& live);
+
+  const Clock& clock_;
+  HostSettings host_;
   GuestRegistry registry_;
   // Each needs those before it.
   std::unique_ptr<Hypervisor> hypervisor_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<WorkerPool> workers_;
+  std::unique_ptr<HostTunable> host_tunable_;
+  std::unique_ptr<Tuning> tuning_;
   std::unique_ptr<Backend> backend_;
 };
 

@@ -68,6 +68,12 @@ Json ToJson(const GuestSettings& settings) {
   return json;
 }
 
+Json ToJson(const Config& config) {
+  Json json;
+  for (const DaemonKnob& knob : DaemonKnobs()) json[knob.name] = KnobJson(knob.get(config));
+  return json;
+}
+
 Json ToJson(const ConnectionInfo& connection) {
   Json json;
   json["id"] = connection.guest.id.value;
@@ -97,7 +103,7 @@ Json ToJson(const HostInfo& host) {
   Json json;
   json["hypervisor"] = host.hypervisor;
   json["workers"] = host.workers;
-  json["log_level"] = ToString(host.log_level);
+  json["log_level"] = ToString(host.config.log_level);
   json["capacity_bytes"] = host.store.capacity.value;
   json["max_capacity_bytes"] = host.max_capacity.value;
   json["segment_bytes"] = ByClass(host.store.segments, SizeJson);

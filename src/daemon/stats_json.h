@@ -15,6 +15,8 @@ namespace tmem::daemon {
 using Json = nlohmann::ordered_json;
 
 Json ToJson(const GuestSettings& settings);
+// Every knob of the host under its name.
+Json ToJson(const Config& config);
 Json ToJson(const ConnectionInfo& connection);
 Json ToJson(const HostInfo& host);
 

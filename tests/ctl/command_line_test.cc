@@ -69,8 +69,24 @@ TEST(CtlCommandLineTest, CommandsBecomeRequests) {
        "set",
        {{"guest", "db1"}, {"settings", {{"weight", "2"}, {"cap", "1G"}}}},
        Show::kSettings},
-      {{"set", "capacity=1G"}, "capacity", {{"capacity", "1G"}}, Show::kCapacity},
-      {{"set", "log-level=debug"}, "log-level", {{"level", "debug"}}, Show::kNothing},
+      {{"set", "db1", "weight=2", "--persist"},
+       "set",
+       {{"guest", "db1"}, {"settings", {{"weight", "2"}}}, {"persist", true}},
+       Show::kSettings},
+      {{"set", "capacity=1G", "log-level=debug"},
+       "set",
+       {{"settings", {{"capacity", "1G"}, {"log-level", "debug"}}}},
+       Show::kHostChanges},
+      {{"show"}, "show", none, Show::kHostSettings},
+      {{"freeable"}, "freeable", none, Show::kFreeable},
+      {{"reclaim", "512M"}, "reclaim", {{"bytes", "512M"}}, Show::kReclaimed},
+      {{"xenstore", "read", "/a"}, "xenstore-read", {{"path", "/a"}}, Show::kNodeValue},
+      {{"xenstore", "list", "/a"}, "xenstore-list", {{"path", "/a"}}, Show::kNodes},
+      {{"xenstore", "rm", "/a"}, "xenstore-remove", {{"path", "/a"}}, Show::kNothing},
+      {{"xenstore", "write", "/a", "5"},
+       "xenstore-write",
+       {{"path", "/a"}, {"value", "5"}},
+       Show::kNothing},
       {{"freeze", "db1"}, "freeze", db1, Show::kNothing},
       {{"freeze", "--all"}, "freeze", none, Show::kNothing},
       {{"thaw", "db1"}, "thaw", db1, Show::kNothing},
@@ -94,9 +110,13 @@ TEST(CtlCommandLineTest, CommandsBecomeRequests) {
   }
 }
 
-TEST(CtlCommandLineTest, SeveralHostSettingsAreSeveralRequests) {
-  const Order order = Ordered({"set", "capacity=1G", "log-level=info"});
-  EXPECT_EQ(std::get<std::vector<Request>>(order.task).size(), 2u);
+TEST(CtlCommandLineTest, XenstoreWatchHasItsOptions) {
+  const auto options = [](const std::vector<const char*>& words) {
+    return std::get<WatchOptions>(Ordered(words).task);
+  };
+  EXPECT_EQ(options({"xenstore", "watch", "/a"}).path, "/a");
+  EXPECT_EQ(options({"xenstore", "watch", "/a"}).changes, 0u);
+  EXPECT_EQ(options({"xenstore", "watch", "/a", "--count", "3"}).changes, 3u);
 }
 
 TEST(CtlCommandLineTest, GlobalOptionsMayStandAnywhere) {
@@ -121,13 +141,15 @@ TEST(CtlCommandLineTest, TopHasItsOptions) {
 TEST(CtlCommandLineTest, WrongUsageIsOneLine) {
   ExpectUsage({}, "subcommand");
   ExpectUsage({"frobnicate"}, "");
-  ExpectUsage({"show"}, "GUEST is required");
+  ExpectUsage({"reclaim"}, "SIZE is required");
+  ExpectUsage({"xenstore"}, "subcommand");
+  ExpectUsage({"xenstore", "read"}, "PATH is required");
+  ExpectUsage({"xenstore", "write", "/a"}, "VALUE is required");
   ExpectUsage({"show", "a", "b"}, "");
   ExpectUsage({"set"}, "SETTINGS is required");
   ExpectUsage({"set", "db1"}, "nothing to set");
   ExpectUsage({"set", "db1", "weight"}, "'weight' is no setting; write NAME=VALUE");
   ExpectUsage({"set", "db1", "=5"}, "'=5' is no setting");
-  ExpectUsage({"set", "weight=5"}, "the host has no setting 'weight'");
   ExpectUsage({"set", "capacity=1G", "db1"}, "'db1' is no setting");
   ExpectUsage({"freeze"}, "name a guest, or say --all");
   ExpectUsage({"freeze", "db1", "--all"}, "excludes");

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 TMEMD = os.environ["TMEMD"]
@@ -350,14 +351,23 @@ class ControlTest(TestCase):
     def test_host_settings(self):
         daemon = self.start("capacity = \"32M\"\n")
         self.assertEqual(self.ctl(daemon, "set", "capacity=64M", "log-level=debug"),
-                         "capacity 64.0 MiB\n")
+                         "capacity 64M\nlog-level debug\ncapacity in force 64.0 MiB\n")
         self.assertIn("max-capacity, 128M", self.ctl(daemon, "set", "capacity=1G", status=1))
+        self.assertIn("cannot change while tmemd runs",
+                      self.ctl(daemon, "set", "workers=2", status=1))
+        self.assertIn("no setting 'wrokers'", self.ctl(daemon, "set", "wrokers=2", status=1))
+        self.assertRegex(self.ctl(daemon, "show"), r"capacity +64M\n")
+        self.ctl(daemon, "set", "capacity=default")
+        self.assertRegex(self.ctl(daemon, "show"), r"capacity +32M\n")
         self.assertEqual(json.loads(self.ctl(daemon, "stats", "--json"))["host"]["log_level"],
                          "debug")
 
     def test_mistakes_are_told_in_one_line(self):
         daemon = self.start()
         self.guest(daemon, "db1")
+        self.assertIn("bytes: \"much\" is not allowed", self.ctl(daemon, "reclaim", "much", status=1))
+        self.assertIn("not a path", self.ctl(daemon, "xenstore", "write", "a", "b", status=1))
+        self.assertIn("no such node", self.ctl(daemon, "xenstore", "read", "/none", status=1))
         self.assertIn("no guest 'nobody'", self.ctl(daemon, "show", "nobody", status=1))
         self.assertIn("weight: \"0\" is not allowed; write a whole number from 1",
                       self.ctl(daemon, "set", "db1", "weight=0", status=1))
@@ -429,6 +439,185 @@ class ControlTest(TestCase):
             client.close()
 
 
+class PersistTest(TestCase):
+    """Settings that outlive the guest and the daemon."""
+
+    def settings(self, daemon):
+        return json.loads(self.ctl(daemon, "show", "db1", "--json"))["settings"]
+
+    def test_settings_are_kept_in_the_guests_file(self):
+        daemon = self.start("[guest.\"db1\"]\nweight = 3\n")
+        os.mkdir(self.path("guests.d"))
+        file = self.path("guests.d/db1.toml")
+        with open(file, "w", encoding="utf-8") as text:
+            text.write("# the owners asked for this\nweight = 5  # at first\n")
+        daemon.reload()
+        guest = self.guest(daemon, "db1")
+        self.assertEqual(self.settings(daemon)["weight"], 5)
+        self.ctl(daemon, "set", "db1", "weight=7", "cap=64M", "--persist")
+        with open(file, encoding="utf-8") as text:
+            self.assertEqual(text.read(), "# the owners asked for this\nweight = 7  # at first\n"
+                             "cap = \"64M\"\n")
+        guest.end()
+        daemon.stop()
+        daemon = self.start("[guest.\"db1\"]\nweight = 3\n")
+        self.guest(daemon, "db1")
+        self.assertEqual((self.settings(daemon)["weight"], self.settings(daemon)["cap"]),
+                         (7, 64 << 20))
+        self.ctl(daemon, "set", "db1", "weight=default", "--persist")
+        self.assertEqual(self.settings(daemon)["weight"], 3)
+
+    def test_what_cannot_be_persisted_is_not_set(self):
+        daemon = self.start()
+        self.guest(daemon, "db1")
+        with open(self.path("guests.d"), "w", encoding="utf-8"):
+            pass
+        self.assertIn("Not a directory",
+                      self.ctl(daemon, "set", "db1", "weight=7", "--persist", status=1))
+        self.assertEqual(self.settings(daemon)["weight"], 100)
+        self.assertIn("only guests' settings can be persisted",
+                      self.ctl(daemon, "set", "capacity=64M", "--persist", status=1))
+
+    def test_a_guests_file_with_a_mistake_is_a_wrong_configuration(self):
+        os.mkdir(self.path("guests.d"))
+        with open(self.path("guests.d/db1.toml"), "w", encoding="utf-8") as file:
+            file.write("weigth = 5\n")
+        with open(self.path("tmemd.toml"), "w", encoding="utf-8"):
+            pass
+        self.assert_tmemd_fails(["--config", self.path("tmemd.toml"), "--check-config"], 3,
+                                "guests.d/db1.toml:1: a guest has no setting 'weigth'; there are")
+
+
+class TuningTest(TestCase):
+    """Keys in the tree that stands in for xenstore."""
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = self.start("capacity = \"32M\"\n")
+        self.db1 = self.guest(self.daemon, "db1")
+        self.folder_of_guest = "/tool/tmemd/guest/" + self.db1.greeting.split()[1]
+
+    def xenstore(self, *words, status=0):
+        return self.ctl(self.daemon, "xenstore", *words, status=status)
+
+    def watch(self, path, count):
+        """Starts to watch; ends after so many lines."""
+        return subprocess.Popen([TMEMCTL, "--socket", self.daemon.control, "xenstore", "watch", path,
+                                 "--count", str(count)], stdout=subprocess.PIPE, text=True)
+
+    def wait_until(self, holds):
+        deadline = time.monotonic() + DEADLINE
+        while not holds():
+            self.assertLess(time.monotonic(), deadline)
+
+    def wait_for_setting(self, name, value):
+        def holds():
+            shown = self.ctl(self.daemon, "show", "db1", "--json")
+            return json.loads(shown)["settings"][name] == value
+        self.wait_until(holds)
+
+    def wait_for(self, path, value):
+        """Until the key at the path has the value, or, for None, is gone."""
+        wanted = f"{path} is gone" if value is None else f"{path} = \"{value}\""
+        watch = subprocess.Popen([TMEMCTL, "--socket", self.daemon.control, "xenstore", "watch",
+                                  os.path.dirname(path)], stdout=subprocess.PIPE, text=True)
+        try:
+            for line in watch.stdout:
+                if line.startswith(wanted.rstrip("\"")):
+                    return line
+        finally:
+            watch.kill()
+            watch.wait(DEADLINE)
+            watch.stdout.close()
+        raise AssertionError(f"no {wanted}")
+
+    def test_keys_change_a_running_guest(self):
+        pool = self.db1.tell("pool persistent")
+        self.assertEqual(self.db1.tell(f"put {pool} 10"), 10)
+        self.xenstore("write", self.folder_of_guest + "/frozen", "1")
+        self.wait_for_setting("frozen", True)
+        self.assertEqual(self.db1.tell(f"put {pool} 10"), 0)
+        self.xenstore("rm", self.folder_of_guest + "/frozen")
+        self.wait_for_setting("frozen", False)
+        self.assertEqual(self.db1.tell(f"put {pool} 10"), 10)
+        self.assertEqual(self.xenstore("read", "/tool/tmemd"), "\n")
+
+    def test_a_bad_value_is_refused_and_told(self):
+        key = self.folder_of_guest + "/weight"
+        self.xenstore("write", key, "9")
+        self.wait_for_setting("weight", 9)
+        self.xenstore("write", key, "heavy")
+        self.assertIn("not allowed; write a whole number",
+                      self.wait_for(key + "-error", "weight: "))
+        self.wait_for_setting("weight", 9)
+        watch = self.watch(key + "-error", 2)  # that it is there, and that it goes
+        self.assertIn("not allowed", watch.stdout.readline())
+        self.xenstore("write", key, "10")
+        self.assertEqual(watch.communicate(timeout=DEADLINE)[0], key + "-error is gone\n")
+        self.wait_for_setting("weight", 10)
+
+    def test_keys_of_the_host(self):
+        self.xenstore("write", "/tool/tmemd/capacity", "1T")
+        self.assertIn("above max-capacity, 128M",
+                      self.wait_for("/tool/tmemd/capacity-error", "capacity: "))
+        self.xenstore("write", "/tool/tmemd/capacity", "64M")
+        self.wait_until(lambda: "capacity 64.0 MiB" in self.ctl(self.daemon, "top", "--once"))
+
+    def test_a_storm_of_writes_keeps_nobody(self):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(self.daemon.control)
+        pool = self.db1.tell("pool persistent")
+        answers = client.makefile()
+        for first in range(1, 2001, 50):
+            client.sendall(b"".join(
+                json.dumps({"version": 1, "verb": "xenstore-write",
+                            "path": self.folder_of_guest + "/weight",
+                            "value": str(i)}).encode() + b"\n" for i in range(first, first + 50)))
+            self.assertEqual(self.db1.tell(f"put {pool} 10"), 10)
+            for _ in range(50):
+                self.assertTrue(json.loads(answers.readline())["ok"])
+        answers.close()
+        client.close()
+        self.wait_for_setting("weight", 2000)
+
+    def test_keys_go_with_the_guest(self):
+        self.xenstore("write", self.folder_of_guest + "/weight", "9")
+        self.db1.end()
+        self.daemon.wait_for_line("gone")
+        self.assertEqual(self.xenstore("list", "/tool/tmemd/guest"), "/tool/tmemd/guest = \"\"\n")
+
+    def test_list_shows_what_is_there(self):
+        self.xenstore("write", "/tool/tmemd/spin-us", "7")
+        listed = self.xenstore("list", "/tool/tmemd").splitlines()
+        self.assertIn("/tool/tmemd/spin-us = \"7\"", listed)
+        self.assertTrue([line for line in listed if line.startswith(self.folder_of_guest + "/uuid")])
+
+
+class ReclaimTest(TestCase):
+    def test_ephemeral_pages_go_first_and_persistent_ones_stay(self):
+        daemon = self.start("capacity = \"64M\"\n[guest-defaults]\ncompress = \"off\"\n")
+        guest = self.guest(daemon, "db1")
+        pool, cache = guest.tell("pool persistent"), guest.tell("pool ephemeral")
+        self.assertEqual(guest.tell(f"put {pool} 2000"), 2000)
+        self.assertEqual(guest.tell(f"put {cache} 2000"), 2000)
+        freeable = json.loads(self.ctl(daemon, "freeable", "--json"))
+        self.assertGreaterEqual(freeable["freeable_bytes"], 2000 * 4096)
+        self.assertGreaterEqual(freeable["persistent_bytes"], 2000 * 4096)
+        self.assertRegex(self.ctl(daemon, "freeable"), r"can be given back at once.*\n(.*\n)+ +db1 ")
+
+        some = json.loads(self.ctl(daemon, "reclaim", "2M", "--json"))
+        self.assertEqual(some["given_back_bytes"], 2 << 20)
+        self.assertRegex(self.ctl(daemon, "reclaim", "1G"),
+                         r"given back; the capacity is .* now, it was .*\nnot 1.00 GiB: .* hold "
+                         r"persistent pages")
+        self.assertEqual(json.loads(self.ctl(daemon, "freeable", "--json"))["freeable_bytes"], 0)
+        self.assertEqual(guest.tell(f"get {pool} 2000"), 2000)
+        self.assertEqual(guest.tell(f"get {cache} 2000"), 0)
+        self.assertEqual(guest.tell(f"put {cache} 100"), 0)
+        self.ctl(daemon, "set", "capacity=default")
+        self.assertEqual(guest.tell(f"put {cache} 100"), 100)
+
+
 class CompletionTest(TestCase):
     """The completion for bash, which asks tmemctl itself for the guests' names."""
 
@@ -449,7 +638,7 @@ class CompletionTest(TestCase):
         helped = run(TMEMCTL, "--help").stdout.split("Subcommands:\n")[1].split("\n\n")[0]
         commands = [line.split()[0] for line in helped.splitlines()]
         self.assertEqual(self.complete(""), commands)
-        self.assertEqual(self.complete("fre"), ["freeze"])
+        self.assertEqual(self.complete("fre"), ["freeze", "freeable"])
 
     def test_offers_the_guests_that_are_here(self):
         daemon = self.start()
@@ -458,6 +647,8 @@ class CompletionTest(TestCase):
         self.assertEqual(self.complete("--socket", daemon.control, "set", "db1", "we"), ["weight="])
         self.assertEqual(self.complete("auth", "db1", "U", ""), ["allow", "deny"])
         self.assertIn("--once", self.complete("top", "--"))
+        self.assertIn("watch", self.complete("xenstore", ""))
+        self.assertIn("--persist", self.complete("set", "db1", "--"))
 
 
 class TopScreenTest(TestCase):

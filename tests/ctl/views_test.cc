@@ -179,5 +179,44 @@ TEST(PercentTest, OfNothingIsADash) {
   EXPECT_EQ(Percent(1, 3), "33.3%");
 }
 
+TEST(PlainViewsTest, HostChangesTellTheCapacityInForce) {
+  EXPECT_EQ(HostChangesView(Json::parse(
+                R"({"settings":{"capacity":"64M","spin-us":5},"capacity_bytes":134217728})")),
+            "capacity 64M\nspin-us 5\ncapacity in force 128 MiB\n");
+  EXPECT_EQ(HostChangesView(Json::parse(R"({"settings":{"log-level":"info"},"capacity_bytes":1})")),
+            "log-level info\n");
+}
+
+TEST(PlainViewsTest, FreeableNamesTheGuests) {
+  const std::string text = FreeableView(Json::parse(
+      R"({"freeable_bytes":1048576,"persistent_bytes":2097152,"unused_bytes":4194304,
+          "guests":[{"name":"db1","freeable_bytes":1048576,"persistent_bytes":2097152}]})"));
+  EXPECT_THAT(text, HasSubstr("1.00 MiB can be given back at once; 2.00 MiB hold persistent pages; "
+                              "4.00 MiB of the capacity is not in use\n"));
+  EXPECT_THAT(text, ContainsRegex("db1 +1.00 MiB +2.00 MiB"));
+}
+
+TEST(PlainViewsTest, ReclaimedTellsWhyItIsNotMore) {
+  const auto view = [](uint64_t given) {
+    Json reclaimed{{"wanted_bytes", 4 << 20},
+                   {"given_back_bytes", given},
+                   {"capacity_before_bytes", 64 << 20},
+                   {"capacity_bytes", 32 << 20},
+                   {"ephemeral_bytes", 0},
+                   {"persistent_bytes", 32 << 20}};
+    return ReclaimedView(reclaimed);
+  };
+  EXPECT_THAT(view(4 << 20),
+              HasSubstr("4.00 MiB given back; the capacity is 32.0 MiB now, it was"));
+  EXPECT_THAT(view(4 << 20), Not(HasSubstr("persistent")));
+  EXPECT_THAT(view(3 << 20), HasSubstr("not 4.00 MiB: 32.0 MiB hold persistent pages, which only"));
+}
+
+TEST(PlainViewsTest, NodesAreShownAsXenstoreLsDoes) {
+  EXPECT_EQ(NodesView(Json::parse(R"({"nodes":[{"path":"/a","value":""},
+                                     {"path":"/a/b","value":"x\u0007"}],"truncated":true})")),
+            "/a = \"\"\n/a/b = \"x?\"\n... and more; name a key further down\n");
+}
+
 }  // namespace
 }  // namespace tmem::ctl

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
 #include <unistd.h>
+#include <filesystem>
 
 #include "daemon/guest_registry.h"
 #include "daemon/knobs.h"
@@ -152,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"\n[guest.\"db1\"]\nweight = \"big\"",
                 "f.toml:3: guest.\"db1\": weight: ", "whole number"},
         Mistake{"\n[guest.\"db1\"]\nweight = 1979-05-27",
-                "f.toml:3: guest.\"db1\".weight: ", "kind of value"},
+                "f.toml:3: guest.\"db1\": weight: ", "kind of value"},
         Mistake{"\n[guest.\"db1\"]\nshared-auth = [\"x\"]", "f.toml:3: guest.\"db1\": shared-auth",
                 "a list of uuids"},
         Mistake{"\n[guest.\"db1\"]\nreserve = \"2G\"\ncap = \"1G\"",
@@ -195,6 +197,34 @@ TEST(LoadConfigTest, FolderIsNoFile) {
   const auto config = LoadConfig({.path = folder.Path(""), .must_exist = true});
   ASSERT_FALSE(config);
   EXPECT_THAT(config.error().message, HasSubstr("Is a directory"));
+}
+
+TEST(LoadConfigTest, GuestsHaveFilesBesideIt) {
+  const TemporaryFolder folder;
+  const std::string path = folder.Write("tmemd.toml", "[guest.\"db1\"]\ncap = \"1G\"");
+  std::filesystem::create_directory(folder.Path("guests.d"));
+  folder.Write("guests.d/db1.toml", "weight = 7\n");
+  folder.Write("guests.d/notes.txt", "no TOML at all");
+  const auto config = LoadConfig({.path = path});
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->guest_folder, folder.Path("guests.d"));
+  EXPECT_EQ(config->guest_files.size(), 1u);
+  EXPECT_EQ(config->guest_files.at("db1").at("weight"), KnobValue(int64_t{7}));
+}
+
+TEST(LoadConfigTest, MistakesInGuestsFilesNameFileAndLine) {
+  const TemporaryFolder folder;
+  const std::string path = folder.Write("tmemd.toml", "[guest.\"db1\"]\ncap = \"1G\"");
+  std::filesystem::create_directory(folder.Path("guests.d"));
+  const std::string file = folder.Write("guests.d/db1.toml", "\nweight = 0\n");
+  EXPECT_THAT(LoadConfig({.path = path}).error().message,
+              StartsWith(file + ":2: weight: 0 is not allowed"));
+  folder.Write("guests.d/db1.toml", "[guest]\nweight = 1\n");
+  EXPECT_THAT(LoadConfig({.path = path}).error().message,
+              StartsWith(file + ":1: guest: no setting"));
+  folder.Write("guests.d/db1.toml", "reserve = \"2G\"\n");
+  EXPECT_THAT(LoadConfig({.path = path}).error().message,
+              StartsWith(file + ": reserve 2G is above cap 1G"));
 }
 
 TEST(LoadConfigTest, EmptyFileIsFine) {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -31,7 +32,12 @@ class FakeAdministration : public Administration {
   StoreStats& store() { return host_.store; }
   const std::vector<GuestId>& flushed() const { return flushed_; }
   const std::vector<GuestId>& forgiven() const { return forgiven_; }
-  LogLevel log_level() const { return host_.log_level; }
+  const Config& config() const { return host_.config; }
+  const std::vector<GuestId>& persisted() const { return persisted_; }
+  // What Reclaim will find.
+  void SetReclaimable(Bytes bytes) { reclaimable_ = bytes; }
+  // nullptr: there is no directory for tools.
+  void SetDirectory(Directory* directory) { directory_ = directory; }
 
   HostInfo Host() const override { return host_; }
 
@@ -53,11 +59,26 @@ class FakeAdministration : public Administration {
 
   Result<GuestStats> StatsOf(GuestId id) const override { return guests_.at(id.value).stats; }
 
-  Result<GuestSettings> Change(const GuestInfo& guest, const SettingChanges& changes) override {
-    GuestSettings& settings = stats(guest.id.value).settings;
-    auto changed = WithChanges(settings, changes);
-    if (changed) settings = *changed;
+  Result<GuestSettings> Change(const GuestInfo& guest, const SettingEdits& edits,
+                               Persist persist) override {
+    Guest& known = guests_.at(guest.id.value);
+    const auto all = Edited(known.changes, edits);
+    auto changed = WithChanges(GuestSettings{}, all);
+    if (!changed) return changed;
+    known.changes = all;
+    known.stats.settings = *changed;
+    if (persist == Persist::kYes) persisted_.push_back(guest.id);
     return changed;
+  }
+
+  Result<void> ChangeHost(const SettingEdits& edits) override {
+    auto config = WithChanges(Config{}, Edited(host_changes_, edits));
+    if (!config) return std::unexpected(std::move(config).error());
+    if (config->capacity > kMaxCapacity) return Fail(ErrorCode::kInvalid, "above max-capacity");
+    host_changes_ = Edited(host_changes_, edits);
+    host_.config = *config;
+    host_.store.capacity = config->capacity;
+    return {};
   }
 
   Result<Bytes> Flush(GuestId id) override {
@@ -65,10 +86,12 @@ class FakeAdministration : public Administration {
     return MiB(1);
   }
 
-  Result<Bytes> SetCapacity(Bytes capacity) override {
-    if (capacity > kMaxCapacity) return Fail(ErrorCode::kInvalid, "above max-capacity");
-    host_.store.capacity = capacity;
-    return capacity;
+  Reclaimed Reclaim(Bytes wanted) override {
+    return {.given_back = std::min(wanted, reclaimable_),
+            .capacity_before = MiB(64),
+            .capacity = MiB(32),
+            .ephemeral = Bytes(0),
+            .persistent = MiB(30)};
   }
 
   Result<void> Forgive(GuestId id) override {
@@ -76,22 +99,27 @@ class FakeAdministration : public Administration {
     return {};
   }
 
-  void SetLogLevel(LogLevel level) override { host_.log_level = level; }
+  Result<Directory*> DirectoryForTools() override {
+    if (directory_ == nullptr) return Fail(ErrorCode::kUnsupported, "use xenstore-read");
+    return directory_;
+  }
 
  private:
   struct Guest {
     ConnectionInfo connection;
     GuestStats stats;
+    SettingChanges changes;
   };
 
   std::map<uint16_t, Guest> guests_;
   std::vector<GuestId> flushed_;
   std::vector<GuestId> forgiven_;
-  HostInfo host_{.hypervisor = "fake",
-                 .max_capacity = kMaxCapacity,
-                 .workers = 1,
-                 .log_level = LogLevel::kInfo,
-                 .store = {}};
+  std::vector<GuestId> persisted_;
+  Bytes reclaimable_;
+  SettingChanges host_changes_;
+  Directory* directory_ = nullptr;
+  HostInfo host_{
+      .hypervisor = "fake", .config = {}, .max_capacity = kMaxCapacity, .workers = 1, .store = {}};
 };
 
 }  // namespace tmem::daemon

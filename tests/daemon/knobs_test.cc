@@ -71,9 +71,9 @@ TEST(KnobsTest, ChangesAreCheckedAsAWhole) {
   SettingChanges changes;
   ASSERT_TRUE(AddChange(changes, "reserve", std::string("2G")));
   ASSERT_TRUE(AddChange(changes, "cap", std::string("1G")));
-  EXPECT_FALSE(WithChanges({}, changes));
+  EXPECT_FALSE(WithChanges(GuestSettings{}, changes));
   ASSERT_TRUE(AddChange(changes, "cap", std::string("3G")));
-  const auto settings = WithChanges({}, changes);
+  const auto settings = WithChanges(GuestSettings{}, changes);
   ASSERT_TRUE(settings);
   EXPECT_EQ(settings->reserve, GiB(2));
   EXPECT_EQ(settings->cap, GiB(3));

@@ -1,9 +1,13 @@
 #include "daemon/service.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include "daemon/guest_files.h"
+#include "daemon/manual_clock.h"
+#include "daemon/temporary_folder.h"
 #include "hypercall/fake_hypervisor.h"
 #include "hypercall/test_frontend.h"
 
@@ -21,6 +25,8 @@ Config SmallConfig() {
   return config;
 }
 
+SettingEdits Capacity(const std::string& size) { return {.changes = {{"capacity", size}}}; }
+
 class ServiceTest : public testing::Test {
  protected:
   void Create(const Config& config) {
@@ -37,9 +43,20 @@ class ServiceTest : public testing::Test {
       for (const int fd : service_->PollFds()) {
         fds.push_back({.fd = fd, .events = POLLIN, .revents = 0});
       }
+      clock_.Advance(Tuning::kInterval);
+      service_->DoWhatIsDue();
       if (::poll(fds.data(), fds.size(), 0) == 0) return;
       service_->HandleEvents();
     }
+  }
+
+  // A key at or below /tool/tmemd.
+  void Write(const std::string& key, const std::string& value) {
+    ASSERT_TRUE(hypervisor_->directory().Write(fmt::format("{}/{}", kTuningPath, key), value));
+    Settle();
+  }
+  std::string ErrorOf(const std::string& key) {
+    return hypervisor_->directory().ValueOf(fmt::format("{}/{}-error", kTuningPath, key));
   }
 
   GuestInfo AddGuest(uint16_t id, const std::string& name) {
@@ -54,7 +71,7 @@ class ServiceTest : public testing::Test {
     return stats ? stats->settings : GuestSettings{};
   }
 
-  const SteadyClock clock_;
+  ManualClock clock_;
   FakeHypervisor* hypervisor_ = nullptr;
   std::unique_ptr<Service> service_;
 };
@@ -102,7 +119,8 @@ TEST_F(ServiceTest, AdmitsOnlyWhomTheConfigurationAllows) {
 TEST_F(ServiceTest, ChangesHoldAtOnceAndAfterAReboot) {
   Create(SmallConfig());
   const GuestInfo guest = AddGuest(1, "db1");
-  ASSERT_TRUE(service_->Change(guest, {{"weight", int64_t{9}}, {"frozen", true}}));
+  ASSERT_TRUE(service_->Change(guest, {.changes = {{"weight", int64_t{9}}, {"frozen", true}}},
+                               Persist::kNo));
   EXPECT_EQ(SettingsOf(guest).weight, 9u);
   EXPECT_TRUE(SettingsOf(guest).frozen);
   hypervisor_->RemoveGuest(1);
@@ -113,18 +131,21 @@ TEST_F(ServiceTest, ChangesHoldAtOnceAndAfterAReboot) {
 TEST_F(ServiceTest, ContradictoryChangesChangeNothing) {
   Create(SmallConfig());
   const GuestInfo guest = AddGuest(1, "db1");
-  EXPECT_FALSE(service_->Change(
-      guest, {{"weight", int64_t{9}}, {"reserve", std::string("2G")}, {"cap", std::string("1G")}}));
+  EXPECT_FALSE(service_->Change(guest,
+                                {.changes = {{"weight", int64_t{9}},
+                                             {"reserve", std::string("2G")},
+                                             {"cap", std::string("1G")}}},
+                                Persist::kNo));
   EXPECT_EQ(SettingsOf(guest), GuestSettings{});
-  ASSERT_TRUE(service_->Change(guest, {}));
+  ASSERT_TRUE(service_->Change(guest, {}, Persist::kNo));
   EXPECT_EQ(SettingsOf(guest), GuestSettings{}) << "nothing was recorded either";
 }
 
 TEST_F(ServiceTest, CapacityStaysWithinItsMaximum) {
   Create(SmallConfig());
   EXPECT_EQ(service_->Host().max_capacity, MiB(64));
-  EXPECT_EQ(service_->SetCapacity(MiB(64)), MiB(64));
-  const auto more = service_->SetCapacity(MiB(65));
+  EXPECT_TRUE(service_->ChangeHost(Capacity("64M")));
+  const auto more = service_->ChangeHost(Capacity("65M"));
   ASSERT_FALSE(more);
   EXPECT_THAT(more.error().message, HasSubstr("max-capacity, 64M"));
   EXPECT_EQ(service_->Host().store.capacity, MiB(64));
@@ -141,21 +162,100 @@ TEST_F(ServiceTest, ReloadAppliesWhatCanChange) {
   config.control_socket = "/elsewhere";
   EXPECT_THAT(service_->Reload(config), ElementsAre("workers", "control.socket"));
   EXPECT_EQ(service_->Host().store.capacity, MiB(32));
-  EXPECT_EQ(service_->Host().log_level, LogLevel::kError);
+  EXPECT_EQ(service_->Host().config.log_level, LogLevel::kError);
   EXPECT_EQ(SettingsOf(guest).weight, 5u);
   EXPECT_EQ(service_->Host().workers, 1u);
   EXPECT_THAT(service_->Reload(config), Contains("workers")) << "still waits for a restart";
-  service_->SetLogLevel(LogLevel::kInfo);
+  SetLogLevel(LogLevel::kInfo);
 }
 
 TEST_F(ServiceTest, ReloadKeepsWhatTheAdministratorSetSince) {
   Create(SmallConfig());
   const GuestInfo guest = AddGuest(1, "db1");
-  ASSERT_TRUE(service_->SetCapacity(MiB(20)));
-  ASSERT_TRUE(service_->Change(guest, {{"weight", int64_t{9}}}));
+  ASSERT_TRUE(service_->ChangeHost(Capacity("20M")));
+  ASSERT_TRUE(service_->Change(guest, {.changes = {{"weight", int64_t{9}}}}, Persist::kNo));
   EXPECT_TRUE(service_->Reload(SmallConfig()).empty());
   EXPECT_EQ(service_->Host().store.capacity, MiB(20));
   EXPECT_EQ(SettingsOf(guest).weight, 9u);
+}
+
+TEST_F(ServiceTest, KeysOfXenstoreTuneRunningGuests) {
+  Create(SmallConfig());
+  const GuestInfo guest = AddGuest(1, "db1");
+  Write("guest/1/weight", "9");
+  Write("capacity", "32M");
+  Write("guest-defaults/compress", "off");
+  EXPECT_EQ(SettingsOf(guest).weight, 9u);
+  EXPECT_EQ(SettingsOf(guest).compress[0], CompressMode::kOff);
+  EXPECT_EQ(service_->Host().store.capacity, MiB(32));
+
+  Write("capacity", "65M");
+  EXPECT_THAT(ErrorOf("capacity"), HasSubstr("above max-capacity, 64M"));
+  EXPECT_EQ(service_->Host().store.capacity, MiB(32));
+  Write("workers", "3");
+  EXPECT_THAT(ErrorOf("workers"), HasSubstr("cannot change while tmemd runs"));
+}
+
+TEST_F(ServiceTest, AKeyUnderACommandSaysThatItHasNoEffect) {
+  Create(SmallConfig());
+  const GuestInfo guest = AddGuest(1, "db1");
+  ASSERT_TRUE(service_->Change(guest, {.changes = {{"weight", int64_t{9}}}}, Persist::kNo));
+  Write("guest/1/weight", "5");
+  EXPECT_EQ(SettingsOf(guest).weight, 9u);
+  EXPECT_EQ(ErrorOf("guest/1/weight"),
+            "no effect: tmemctl set weight to 9; `tmemctl set db1 weight=default` takes that back");
+  ASSERT_TRUE(service_->Change(guest, {.undone = {"weight"}}, Persist::kNo));
+  EXPECT_EQ(SettingsOf(guest).weight, 5u);
+  Settle();
+  EXPECT_EQ(ErrorOf("guest/1/weight"), "");
+}
+
+TEST_F(ServiceTest, KeysGoWithTheGuest) {
+  Create(SmallConfig());
+  AddGuest(1, "db1");
+  Write("guest/1/weight", "9");
+  hypervisor_->RemoveGuest(1);
+  Settle();
+  EXPECT_FALSE(hypervisor_->directory().Exists("/tool/tmemd/guest/1"));
+  EXPECT_EQ(SettingsOf(AddGuest(1, "db1")).weight, GuestSettings{}.weight);
+}
+
+TEST_F(ServiceTest, APersistedChangeIsTheFilesFromThenOn) {
+  const TemporaryFolder folder;
+  Config config = SmallConfig();
+  config.guest_folder = folder.Path("guests.d");
+  Create(config);
+  const GuestInfo guest = AddGuest(1, "db1");
+  ASSERT_TRUE(service_->Change(guest, {.changes = {{"weight", int64_t{9}}}}, Persist::kYes));
+  EXPECT_EQ(SettingsOf(guest).weight, 9u);
+  config.guest_files["db1"] = {{"weight", int64_t{4}}};
+  service_->Reload(config);
+  EXPECT_EQ(SettingsOf(guest).weight, 4u) << "whoever edits the file is heard";
+  Write("guest/1/weight", "5");
+  ASSERT_TRUE(service_->Change(guest, {.changes = {{"weight", int64_t{6}}}}, Persist::kYes));
+  EXPECT_EQ(SettingsOf(guest).weight, 6u) << "over the key, too";
+  EXPECT_EQ(ReadGuestFiles(config.guest_folder)->at("db1").at("weight"), KnobValue(int64_t{6}));
+}
+
+TEST_F(ServiceTest, AChangeThatCannotBePersistedIsNotMade) {
+  const TemporaryFolder folder;
+  Config config = SmallConfig();
+  config.guest_folder = folder.Write("guests.d", "a file");
+  Create(config);
+  const GuestInfo guest = AddGuest(1, "db1");
+  EXPECT_FALSE(service_->Change(guest, {.changes = {{"weight", int64_t{9}}}}, Persist::kYes));
+  EXPECT_EQ(SettingsOf(guest).weight, GuestSettings{}.weight);
+}
+
+TEST_F(ServiceTest, ReclaimLowersTheCapacityToWhatIsInUse) {
+  Create(SmallConfig());
+  const Reclaimed nothing = service_->Reclaim(MiB(8));
+  EXPECT_EQ(nothing.given_back, Bytes(0));
+  EXPECT_EQ(nothing.capacity_before, MiB(16));
+  EXPECT_EQ(nothing.capacity, MiB(1)) << "the least that a store can have";
+  EXPECT_EQ(service_->Host().config.capacity, MiB(1));
+  ASSERT_TRUE(service_->ChangeHost({.undone = {"capacity"}}));
+  EXPECT_EQ(service_->Host().store.capacity, MiB(16));
 }
 
 TEST_F(ServiceTest, RefusesACapacityThatNoStoreCanHave) {
