@@ -1,0 +1,17 @@
+# Runs at installation: see InstallConfigured.cmake, which sets what is used here.
+set(prefix "${CMAKE_INSTALL_PREFIX}")
+foreach(dir BINDIR SBINDIR LIBDIR INCLUDEDIR SYSCONFDIR DOCDIR)
+  string(TOLOWER ${dir} name)
+  if(prefix STREQUAL configured_prefix)
+    set(${name} "${FULL_${dir}}")  # below /usr, some are elsewhere: /etc
+  elseif(IS_ABSOLUTE "${${dir}}")
+    set(${name} "${${dir}}")
+  else()
+    set(${name} "${prefix}/${${dir}}")
+  endif()
+endforeach()
+configure_file("${input}" "${output}" @ONLY)
+if(NOT IS_ABSOLUTE "${destination}")
+  set(destination "${prefix}/${destination}")
+endif()
+file(INSTALL DESTINATION "${destination}" TYPE FILE FILES "${output}")
