@@ -49,7 +49,7 @@ class Administration {
   // kNotFound if the guest has gone.
   virtual Result<GuestStats> StatsOf(GuestId guest) const = 0;
 
-  // Holds at once and until the daemon ends, also after a reboot of the guest; persisted, it is
+  // Holds at once and as long as the store, also after a reboot of the guest; persisted, it is
   // written into the guest's file and holds for good. All or nothing.
   virtual Result<GuestSettings> Change(const GuestInfo& guest, const SettingEdits& edits,
                                        Persist persist) = 0;

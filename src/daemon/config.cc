@@ -2,14 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-#include <system_error>
-
 #include "daemon/guest_files.h"
 #include "daemon/knobs.h"
+#include "daemon/text_file.h"
 #include "daemon/toml_value.h"
 
 namespace tmem::daemon {
@@ -137,19 +132,12 @@ Result<void> CheckTogether(const Config& config) {
 namespace {
 
 Result<Config> LoadMainFile(const ConfigSource& source) {
-  std::ifstream file(source.path);
-  if (!file) {
-    const int error = errno;
-    if (error == ENOENT && !source.must_exist) return ParseConfig("", source.path, source);
-    return std::unexpected(SystemError(source.path, error));
+  const auto text = ReadTextFile(source.path);
+  if (!text && text.error().code == ErrorCode::kNotFound && !source.must_exist) {
+    return ParseConfig("", source.path, source);
   }
-  if (std::error_code ignored; std::filesystem::is_directory(source.path, ignored)) {
-    return std::unexpected(SystemError(source.path, EISDIR));
-  }
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (text.bad()) return Fail(ErrorCode::kSystem, fmt::format("{}: cannot be read", source.path));
-  return ParseConfig(text.str(), source.path, source);
+  if (!text) return std::unexpected(text.error());
+  return ParseConfig(*text, source.path, source);
 }
 
 // Each guest's file must be right over its section.

@@ -10,6 +10,7 @@
 
 #include "daemon/control_protocol.h"
 #include "daemon/directory_tools.h"
+#include "daemon/knob_json.h"
 #include "daemon/knobs.h"
 #include "daemon/version.h"
 
@@ -50,25 +51,6 @@ Result<Type> Read(const Json& request, std::string_view name, bool (Json::*is)()
 
 Result<std::string> ReadText(const Json& request, std::string_view name) {
   return Read<std::string>(request, name, &Json::is_string, "a string");
-}
-
-// Nullopt for kinds of value that no setting takes.
-std::optional<KnobValue> ValueOf(const Json& json) {
-  if (json.is_boolean()) return json.get<bool>();
-  if (json.is_number_unsigned()) {
-    const auto number = json.get<uint64_t>();
-    return number <= INT64_MAX ? std::optional<KnobValue>(static_cast<int64_t>(number))
-                               : std::nullopt;
-  }
-  if (json.is_number_integer()) return json.get<int64_t>();
-  if (json.is_string()) return json.get<std::string>();
-  if (!json.is_array()) return std::nullopt;
-  std::vector<std::string> words;
-  for (const Json& element : json) {
-    if (!element.is_string()) return std::nullopt;
-    words.push_back(element.get<std::string>());
-  }
-  return words;
 }
 
 // `add` is AddEdit or AddHostEdit: it knows the names.

@@ -1,20 +1,16 @@
 #include "daemon/guest_files.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-#include "base/unique_fd.h"
+#include "daemon/text_file.h"
 #include "daemon/toml_value.h"
 
 namespace tmem::daemon {
@@ -25,7 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSuffix = ".toml";
 constexpr size_t kMaxName = 200;  // of a file's 255 bytes, with room for the suffix
-constexpr mode_t kFileMode = 0644;
 constexpr mode_t kFolderMode = 0755;
 
 // A piece of a text: bytes [begin, end).
@@ -60,53 +55,6 @@ std::string Replaced(std::string text, Replacements replacements) {
     text.replace(piece.begin, piece.end - piece.begin, with);
   }
   return text;
-}
-
-// An absent file has no text.
-Result<std::string> ReadText(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) {
-    const int error = errno;
-    if (error == ENOENT) return std::string();
-    return std::unexpected(SystemError(path, error));
-  }
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (text.bad()) return Fail(ErrorCode::kSystem, fmt::format("{}: cannot be read", path));
-  return std::move(text).str();
-}
-
-Result<void> WriteAndSync(const std::string& path, std::string_view text) {
-  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kFileMode));
-  if (!fd) return std::unexpected(SystemError(path));
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd.get(), text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return std::unexpected(SystemError(path));
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  // Whatever our umask: these files are no secret, and administrators look for them.
-  if (::fchmod(fd.get(), kFileMode) != 0 || ::fsync(fd.get()) != 0) {
-    return std::unexpected(SystemError(path));
-  }
-  return {};
-}
-
-Result<void> ReplaceFile(const std::string& folder, const std::string& path,
-                         std::string_view text) {
-  const std::string fresh = path + ".new";  // no reader looks at a name that ends so
-  if (auto written = WriteAndSync(fresh, text); !written) {
-    ::unlink(fresh.c_str());
-    return written;
-  }
-  if (::rename(fresh.c_str(), path.c_str()) != 0) {
-    Error error = SystemError(path);
-    ::unlink(fresh.c_str());
-    return std::unexpected(std::move(error));
-  }
-  const UniqueFd folder_fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder_fd || ::fsync(folder_fd.get()) != 0) return std::unexpected(SystemError(folder));
-  return {};
 }
 
 Result<void> MakeFolder(const std::string& folder) {
@@ -145,7 +93,7 @@ Result<std::map<std::string, SettingChanges>> ReadGuestFiles(const std::string& 
   for (; files != fs::directory_iterator(); files.increment(error)) {
     const fs::path& path = files->path();
     if (path.extension() != kSuffix || path.stem().string().starts_with('.')) continue;
-    const auto text = ReadText(path);
+    const auto text = ReadTextFile(path);
     if (!text) return std::unexpected(text.error());
     auto changes = ParseGuestFile(*text, path);
     if (!changes) return std::unexpected(std::move(changes).error());
@@ -209,12 +157,13 @@ Result<SettingChanges> WriteGuestFile(const std::string& folder, const std::stri
     return Fail(ErrorCode::kInvalid, fmt::format("no file can be named after guest '{}'", name));
   }
   const std::string path = fmt::format("{}/{}{}", folder, name, kSuffix);
-  const auto before = ReadText(path);
+  auto before = ReadTextFile(path);
+  if (!before && before.error().code == ErrorCode::kNotFound) before = "";
   if (!before) return std::unexpected(before.error());
   auto after = EditGuestFile(*before, edits);
   if (!after) return std::unexpected(std::move(after).error().Within(path));
   TMEM_TRY(MakeFolder(folder));
-  TMEM_TRY(ReplaceFile(folder, path, *after));
+  TMEM_TRY(ReplaceTextFile(path, *after));
   return ParseGuestFile(*after, path);
 }
 

@@ -52,7 +52,7 @@ SettingChanges GuestRegistry::FilesOf(const GuestInfo& guest) const {
 
 LiveChanges GuestRegistry::LiveChangesOf(const GuestInfo& guest) const {
   return {.by_key = EntryOr(by_key_, guest.id, {}),
-          .by_command = EntryOr(by_command_, guest.name, {})};
+          .by_command = EntryOr(by_command_, guest.uuid, {})};
 }
 
 GuestSettings GuestRegistry::SettingsOf(const GuestInfo& guest) const {
@@ -71,7 +71,11 @@ Result<GuestSettings> GuestRegistry::Preview(const GuestInfo& guest,
 
 void GuestRegistry::Record(const GuestInfo& guest, LiveChanges changes) {
   by_key_[guest.id] = std::move(changes.by_key);
-  by_command_[guest.name] = std::move(changes.by_command);
+  if (changes.by_command.empty()) {
+    by_command_.erase(guest.uuid);
+  } else {
+    by_command_[guest.uuid] = std::move(changes.by_command);
+  }
 }
 
 std::string GuestRegistry::FileNameOf(const GuestInfo& guest) const {

@@ -6,7 +6,7 @@
 //   [guest."NAME"] of the configuration (that with the guest's uuid, or else that with its name)
 //   the guest's file, guests.d/NAME.toml (the same)
 //   keys of xenstore, which are gone with the guest
-//   what tmemctl set, kept by the guest's name until the daemon ends
+//   what tmemctl set, kept by the guest's uuid as long as the store lives
 //
 // Not thread-safe: belongs to the control thread.
 #ifndef TMEM_DAEMON_GUEST_REGISTRY_H_
@@ -14,6 +14,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -26,7 +27,11 @@ namespace tmem::daemon {
 
 class GuestRegistry {
  public:
-  explicit GuestRegistry(const Config& config) { Reload(config); }
+  // `by_command` is what a daemon before this one was told, by guest.
+  explicit GuestRegistry(const Config& config, std::map<Uuid, SettingChanges> by_command = {})
+      : by_command_(std::move(by_command)) {
+    Reload(config);
+  }
 
   // REQUIRES: the configuration is one that LoadConfig returned.
   void Reload(const Config& config);
@@ -39,6 +44,7 @@ class GuestRegistry {
   Result<GuestSettings> Preview(const GuestInfo& guest, const LiveChanges& changes) const;
   // REQUIRES: Preview accepted the changes.
   void Record(const GuestInfo& guest, LiveChanges changes);
+  const std::map<Uuid, SettingChanges>& by_command() const { return by_command_; }
   // The guest is gone, and its keys with it.
   void ForgetKeys(const GuestInfo& guest) { by_key_.erase(guest.id); }
 
@@ -56,7 +62,7 @@ class GuestRegistry {
   std::map<std::string, SettingChanges> files_;     // by name or uuid
   std::vector<std::string> allowed_;
   std::map<GuestId, SettingChanges> by_key_;
-  std::map<std::string, SettingChanges> by_command_;  // by name
+  std::map<Uuid, SettingChanges> by_command_;
 };
 
 }  // namespace tmem::daemon

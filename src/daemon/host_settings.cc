@@ -15,10 +15,13 @@ std::vector<std::string> ChangedKnobs(const Config& before, const Config& after,
   return names;
 }
 
-HostSettings::HostSettings(const Config& config)
+HostSettings::HostSettings(const Config& config, SettingChanges by_command)
     : max_capacity_(config.max_capacity != Bytes(0) ? config.max_capacity : config.capacity * 4),
       files_(config),
-      in_force_(config) {}
+      live_{.by_command = std::move(by_command)},
+      in_force_(config) {
+  Settle();
+}
 
 std::vector<std::string> HostSettings::Reload(const Config& config) {
   auto waiting = ChangedKnobs(in_force_, config, Effect::kRestart);

@@ -1,5 +1,5 @@
 // The daemon's settings as in force: the configuration, over it keys of xenstore, over these what
-// tmemctl set since the daemon started.
+// tmemctl set.
 //
 // Not thread-safe: belongs to the control thread.
 #ifndef TMEM_DAEMON_HOST_SETTINGS_H_
@@ -17,7 +17,8 @@ namespace tmem::daemon {
 
 class HostSettings {
  public:
-  explicit HostSettings(const Config& config);
+  // `by_command` is what a daemon before this one was told.
+  explicit HostSettings(const Config& config, SettingChanges by_command = {});
 
   // As in force; what waits for a restart is as it was at the start.
   const Config& config() const { return in_force_; }

@@ -33,17 +33,22 @@ Bytes Total(const Bytes (&segments)[kPageClasses]) {
 Result<std::unique_ptr<Service>> Service::Create(const Config& config,
                                                  std::unique_ptr<Hypervisor> hypervisor,
                                                  const Clock& clock) {
-  std::unique_ptr<Service> service(new Service(config, std::move(hypervisor), clock));
-  auto store = Store::Create({.path = config.store_path,
+  auto by_command =
+      config.store_path.empty() ? CommandChanges() : LoadCommandChanges(config.store_path);
+  std::unique_ptr<Service> service(
+      new Service(config, std::move(by_command), std::move(hypervisor), clock));
+  const Config& in_force = service->host_.config();
+  SetLogLevel(in_force.log_level);
+  auto store = Store::Create({.path = in_force.store_path,
                               .recovery_threads = std::max(1u, std::thread::hardware_concurrency()),
-                              .capacity = config.capacity,
+                              .capacity = in_force.capacity,
                               .max_capacity = service->host_.max_capacity(),
-                              .shared_auth_default = config.shared_auth_default});
+                              .shared_auth_default = in_force.shared_auth_default});
   if (!store) return std::unexpected(std::move(store).error().Within("store"));
   service->store_ = std::move(*store);
 
-  const uint32_t count = config.workers != 0 ? config.workers : DefaultWorkers();
-  auto workers = WorkerPool::Create(count, WorkerConfigOf(config), clock);
+  const uint32_t count = in_force.workers != 0 ? in_force.workers : DefaultWorkers();
+  auto workers = WorkerPool::Create(count, WorkerConfigOf(in_force), clock);
   if (!workers) return std::unexpected(std::move(workers).error());
   service->workers_ = std::move(*workers);
 
@@ -57,8 +62,12 @@ Result<std::unique_ptr<Service>> Service::Create(const Config& config,
   return service;
 }
 
-Service::Service(const Config& config, std::unique_ptr<Hypervisor> hypervisor, const Clock& clock)
-    : clock_(clock), host_(config), registry_(config), hypervisor_(std::move(hypervisor)) {}
+Service::Service(const Config& config, CommandChanges by_command,
+                 std::unique_ptr<Hypervisor> hypervisor, const Clock& clock)
+    : clock_(clock),
+      host_(config, std::move(by_command.host)),
+      registry_(host_.config(), std::move(by_command.guests)),
+      hypervisor_(std::move(hypervisor)) {}
 
 Service::~Service() = default;
 
@@ -164,11 +173,31 @@ Result<GuestSettings> Service::Change(const GuestInfo& guest, const SettingEdits
   const auto settings = registry_.Preview(guest, live);
   if (!settings) return settings;
   if (persist == Persist::kYes) TMEM_TRY(WriteFile(guest, edits, live));
-  registry_.Record(guest, std::move(live));
+  RecordGuest(guest, std::move(live));
   Configure(guest);
   tuning_->Note(GuestTuningPath(guest.id));
   spdlog::info("guest {}: settings changed by an administrator", guest.name);
   return registry_.SettingsOf(guest);
+}
+
+void Service::RecordGuest(const GuestInfo& guest, LiveChanges changes) {
+  registry_.Record(guest, std::move(changes));
+  SaveCommandChanges();
+}
+
+void Service::RecordHost(LiveChanges changes) {
+  host_.Record(std::move(changes));
+  SaveCommandChanges();
+}
+
+void Service::SaveCommandChanges() const {
+  const std::string& folder = host_.config().store_path;
+  if (folder.empty()) return;
+  const auto saved = daemon::SaveCommandChanges(
+      folder, {.host = host_.live_changes().by_command, .guests = registry_.by_command()});
+  if (!saved) {
+    spdlog::error("what tmemctl set will not outlive this daemon: {}", saved.error().message);
+  }
 }
 
 // Writes the edits into the guest's file. From then on they are the file's, unless a key stands
@@ -192,7 +221,7 @@ Result<void> Service::ChangeHost(const SettingEdits& edits) {
   live.by_command = Edited(std::move(live.by_command), edits);
   if (const auto config = host_.Preview(live); !config) return std::unexpected(config.error());
   const Config before = host_.config();
-  host_.Record(std::move(live));
+  RecordHost(std::move(live));
   Apply(before);
   return {};
 }
@@ -209,7 +238,7 @@ Reclaimed Service::Reclaim(Bytes wanted) {
 
   LiveChanges live = host_.live_changes();
   live.by_command["capacity"] = FormatBytes(capacity);
-  host_.Record(std::move(live));
+  RecordHost(std::move(live));
   tuning_->Note(kTuningPath);
   const Reclaimed reclaimed{.given_back = in_use > left ? in_use - left : Bytes(0),
                             .capacity_before = before.capacity,

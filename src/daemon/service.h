@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "daemon/administration.h"
+#include "daemon/command_changes.h"
 #include "daemon/config.h"
 #include "daemon/guest_registry.h"
 #include "daemon/host_settings.h"
@@ -71,7 +72,8 @@ class Service final : public Administration, public BackendObserver {
   class HostTunable;
   class GuestTunable;
 
-  Service(const Config& config, std::unique_ptr<Hypervisor> hypervisor, const Clock& clock);
+  Service(const Config& config, CommandChanges by_command, std::unique_ptr<Hypervisor> hypervisor,
+          const Clock& clock);
 
   void GuestGone(const GuestInfo& guest) override;
   void DirectoryChanged(const Directory::WatchEvent& event) override;
@@ -80,6 +82,10 @@ class Service final : public Administration, public BackendObserver {
   // The settings in force follow what the registry, or the host's settings, say now.
   void Configure(const GuestInfo& guest);
   void Apply(const Config& before);
+  void RecordGuest(const GuestInfo& guest, LiveChanges changes);
+  void RecordHost(LiveChanges changes);
+  // What tmemctl set outlives the daemon if the pages do.
+  void SaveCommandChanges() const;
   Result<void> WriteFile(const GuestInfo& guest, const SettingEdits& edits, LiveChanges& live);
 
   const Clock& clock_;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "daemon/counters.h"
+#include "daemon/knob_json.h"
 #include "daemon/knobs.h"
 
 namespace tmem::daemon {
@@ -10,10 +11,6 @@ namespace tmem::daemon {
 namespace {
 
 Json SizeJson(Bytes bytes) { return bytes == kUnlimited ? Json("unlimited") : Json(bytes.value); }
-
-Json KnobJson(const KnobValue& value) {
-  return std::visit([](const auto& plain) { return Json(plain); }, value);
-}
 
 template <class Counters, size_t n>
 Json CountersJson(const std::array<CounterField<Counters>, n>& fields, const Counters& counters) {
@@ -61,7 +58,7 @@ Json PoolJson(const PoolStats& pool) {
 
 Json ToJson(const GuestSettings& settings) {
   Json json;
-  for (const GuestKnob& knob : GuestKnobs()) json[knob.name] = KnobJson(knob.get(settings));
+  for (const GuestKnob& knob : GuestKnobs()) json[knob.name] = ToJson(knob.get(settings));
   // A knob's value is what the file would say, "1G"; programs want numbers.
   json["reserve"] = SizeJson(settings.reserve);
   json["cap"] = SizeJson(settings.cap);
@@ -70,7 +67,7 @@ Json ToJson(const GuestSettings& settings) {
 
 Json ToJson(const Config& config) {
   Json json;
-  for (const DaemonKnob& knob : DaemonKnobs()) json[knob.name] = KnobJson(knob.get(config));
+  for (const DaemonKnob& knob : DaemonKnobs()) json[knob.name] = ToJson(knob.get(config));
   return json;
 }
 

@@ -467,6 +467,24 @@ class PersistTest(TestCase):
         self.ctl(daemon, "set", "db1", "weight=default", "--persist")
         self.assertEqual(self.settings(daemon)["weight"], 3)
 
+    def test_what_commands_set_survives_the_daemon_with_the_pages(self):
+        store = tempfile.mkdtemp(prefix="tmem-e2e-", dir="/dev/shm")
+        self.addCleanup(shutil.rmtree, store)
+        arguments = ("--store-path", os.path.join(store, "store"))
+        daemon = self.start("capacity = \"64M\"\n", arguments)
+        guest = self.guest(daemon, "db1")
+        pool = guest.tell("pool persistent")
+        self.assertEqual(guest.tell(f"put {pool} 10"), 10)
+        self.ctl(daemon, "set", "db1", "weight=7")
+        self.ctl(daemon, "freeze", "db1")
+        self.ctl(daemon, "set", "capacity=32M")
+        daemon.stop(signal.SIGKILL)
+        daemon = self.start("capacity = \"64M\"\n", arguments)
+        self.assertEqual(guest.tell(f"get {pool} 10"), 10)  # so it is here again
+        self.assertEqual(guest.tell(f"put {pool} 10"), 0)
+        self.assertEqual(self.settings(daemon)["weight"], 7)
+        self.assertRegex(self.ctl(daemon, "show"), r"capacity +32M\n")
+
     def test_what_cannot_be_persisted_is_not_set(self):
         daemon = self.start()
         self.guest(daemon, "db1")

@@ -10,6 +10,7 @@
 #include "daemon/temporary_folder.h"
 #include "hypercall/fake_hypervisor.h"
 #include "hypercall/test_frontend.h"
+#include "pools/tmpfs_folder.h"
 
 namespace tmem::daemon {
 namespace {
@@ -30,6 +31,7 @@ SettingEdits Capacity(const std::string& size) { return {.changes = {{"capacity"
 class ServiceTest : public testing::Test {
  protected:
   void Create(const Config& config) {
+    service_.reset();  // the one before lets go of its store
     auto hypervisor = std::make_unique<FakeHypervisor>();
     hypervisor_ = hypervisor.get();
     service_ = Service::Create(config, std::move(hypervisor), clock_).value();
@@ -60,7 +62,10 @@ class ServiceTest : public testing::Test {
   }
 
   GuestInfo AddGuest(uint16_t id, const std::string& name) {
-    const auto guest = hypervisor_->AddGuest(id, name, Uuid{{id, id}});
+    return AddGuest(id, name, Uuid{{id, id}});
+  }
+  GuestInfo AddGuest(uint16_t id, const std::string& name, const Uuid& uuid) {
+    const auto guest = hypervisor_->AddGuest(id, name, uuid);
     Settle();
     return guest->info();
   }
@@ -125,7 +130,29 @@ TEST_F(ServiceTest, ChangesHoldAtOnceAndAfterAReboot) {
   EXPECT_TRUE(SettingsOf(guest).frozen);
   hypervisor_->RemoveGuest(1);
   Settle();
-  EXPECT_EQ(SettingsOf(AddGuest(2, "db1")).weight, 9u);
+  EXPECT_EQ(SettingsOf(AddGuest(2, "db1", guest.uuid)).weight, 9u);
+  hypervisor_->RemoveGuest(2);
+  EXPECT_EQ(SettingsOf(AddGuest(3, "db1")).weight, 100u) << "another guest of that name";
+}
+
+TEST_F(ServiceTest, WhatCommandsSetLivesAsLongAsTheStore) {
+  const TmpfsFolder folder;
+  Config config = SmallConfig();
+  config.store_path = folder.store();
+  Create(config);
+  const GuestInfo guest = AddGuest(1, "db1");
+  ASSERT_TRUE(service_->Change(guest, {.changes = {{"weight", int64_t{9}}}}, Persist::kNo));
+  ASSERT_TRUE(service_->ChangeHost(Capacity("8M")));
+
+  Create(config);
+  EXPECT_EQ(service_->Host().store.capacity, MiB(8));
+  EXPECT_EQ(SettingsOf(AddGuest(1, "db1", guest.uuid)).weight, 9u);
+  ASSERT_TRUE(service_->ChangeHost({.undone = {"capacity"}}));
+  ASSERT_TRUE(service_->Change(guest, {.undone = {"weight"}}, Persist::kNo));
+
+  Create(config);
+  EXPECT_EQ(service_->Host().store.capacity, MiB(16));
+  EXPECT_EQ(SettingsOf(AddGuest(1, "db1", guest.uuid)).weight, 100u);
 }
 
 TEST_F(ServiceTest, ContradictoryChangesChangeNothing) {
