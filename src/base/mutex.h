@@ -31,6 +31,7 @@ enum class LockRank : uint8_t {
   kSharing,    // guests leaving one shared pool, one at a time
   kPools,      // pool tables, changed by NEW_POOL and DESTROY_POOL only
   kPartition,  // objects of one partition: one is held by a page operation
+  kNodes,      // memory of one keyspace's page trees
   kHeap,       // slots of one heap
   kArena,      // free segments and capacity
   kLeaf,       // anything that takes no further lock

@@ -52,6 +52,14 @@ class Keyspace::Freed {
   void Add(Location location) {
     if (location) locations_[count_++] = location;
   }
+  // As many as there is room for, of those that the tree gives at once; returns them.
+  // REQUIRES: !full().
+  std::span<const Location> AddFirstOf(PageTree& pages, NodeMemory& memory) {
+    const size_t added =
+        pages.TakeFirst(std::span(locations_).subspan(count_, most_ - count_), memory);
+    count_ += added;
+    return {&locations_[count_ - added], added};
+  }
   // REQUIRES: no lock of this room is held; nor at the end of this object's life.
   void Flush() { heap_.Free({locations_.data(), std::exchange(count_, 0)}); }
 
@@ -64,20 +72,21 @@ class Keyspace::Freed {
   size_t count_ = 0;
 };
 
-std::shared_ptr<Keyspace> Keyspace::Create(Memory& memory, ObjectRecords& records,
-                                           const Identity& identity, uint32_t weight,
-                                           uint32_t reserve) {
+std::shared_ptr<Keyspace> Keyspace::Create(Memory& memory, NodeBlocks& blocks,
+                                           ObjectRecords& records, const Identity& identity,
+                                           uint32_t weight, uint32_t reserve) {
   const Memory::StakeId stake = memory.Join(weight, reserve);
-  std::shared_ptr<Keyspace> keyspace(new Keyspace(memory, stake, records, identity));
+  std::shared_ptr<Keyspace> keyspace(new Keyspace(memory, stake, blocks, records, identity));
   memory.SetEvictable(stake, keyspace);
   return keyspace;
 }
 
-Keyspace::Keyspace(Memory& memory, Memory::StakeId stake, ObjectRecords& records,
-                   const Identity& identity)
+Keyspace::Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks,
+                   ObjectRecords& records, const Identity& identity)
     : memory_(memory),
       stake_(stake),
       hash_key_(identity.hash_key),
+      nodes_(blocks),
       heaps_{Heap(memory, stake, identity.id, PageClass::kEphemeral),
              Heap(memory, stake, identity.id, PageClass::kPersistent)} {
   for (uint32_t number = 0; number < kPartitions; ++number) {
@@ -105,21 +114,31 @@ void Keyspace::Count(PoolShard& shard, Location location, int64_t sign) {
   shard.stored.charged_bytes += delta * location.charge().value;
 }
 
-// Takes a page out of the index; the caller frees its slot. From here on the record is dead for
-// whoever would scan the segment.
-Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Found& found,
-                           uint32_t index) {
-  Object& object = *found.object;
+// Marks records dead whose pages left the index, for whoever would scan their segments, and what is
+// counted of them; the caller frees their slots.
+void Keyspace::Forget(Partition& partition, PageClass page_class, ObjectNumber number,
+                      std::span<const Location> locations) {
+  Object& object = *partition.objects.At(number);
   PoolShard& shard = partition.pools[object.pool];
-  const Location location = object.pages.Remove(index, partition.node_memory);
-  heap(page_class).HeaderOf(location).state.store(0, std::memory_order_relaxed);
-  Count(shard, location, -1);
-  object.payer->Release(location.charge());
-  object.charged -= location.charge();
+  Bytes charged;
+  for (const Location location : locations) {
+    heap(page_class).HeaderOf(location).state.store(0, std::memory_order_relaxed);
+    Count(shard, location, -1);
+    charged += location.charge();
+  }
+  object.payer->Release(charged);
+  object.charged -= charged;
   if (object.pages.size() == 0) {
-    partition.objects.Erase(found.number);
+    partition.objects.Erase(number);
     --shard.stored.objects;
   }
+}
+
+// Takes a page out of the index; the caller frees its slot.
+Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Found& found,
+                           uint32_t index) {
+  const Location location = found.object->pages.Remove(index, nodes_);
+  Forget(partition, page_class, found.number, {&location, 1});
   return location;
 }
 
@@ -146,7 +165,7 @@ bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Fo
   if (found.location != nullptr) {
     *found.location = location;
   } else {
-    found.object->pages.Exchange(ref.index.value, location, partition.node_memory);
+    found.object->pages.Exchange(ref.index.value, location, nodes_);
   }
   // Release: whoever sees the record live sees all of it.
   header.state.store(++partition.last_sequence << 8 | RecordHeader::kLive,
@@ -320,10 +339,13 @@ FlushStatus Keyspace::FlushPage(const PageRef& ref, PageClass page_class) {
 bool Keyspace::DrainObject(Partition& partition, PageClass page_class, ObjectNumber number,
                            Freed& freed) {
   Object* const object = partition.objects.At(number);
-  for (uint32_t left = object->pages.size(); left > 0; --left) {
+  for (bool gone = false; !gone;) {
     if (freed.full()) return false;
-    const uint32_t index = object->pages.First().index;
-    freed.Add(TakeOut(partition, page_class, {.number = number, .object = object}, index));
+    const std::span<const Location> taken = freed.AddFirstOf(object->pages, nodes_);
+    // Their headers lie anywhere: all are fetched at once.
+    for (const Location location : taken) heap(page_class).PrepareToFree(location);
+    gone = object->pages.size() == 0;
+    Forget(partition, page_class, number, taken);
   }
   return true;
 }
@@ -511,11 +533,11 @@ bool Keyspace::EvictOldestSegment() {
 }
 
 size_t Keyspace::bytes() const {
-  size_t sum = sizeof(*this) + kPartitions * sizeof(Partition);
+  size_t sum = sizeof(*this) + kPartitions * sizeof(Partition) + nodes_.bytes();
   for (const auto& heap : heaps_) sum += heap.bytes();
   for (const auto& partition : partitions_) {
     MutexLock lock(partition->mutex);
-    sum += partition->objects.bytes() + partition->node_memory.bytes;
+    sum += partition->objects.bytes();
   }
   return sum;
 }

@@ -60,9 +60,9 @@ class Keyspace final : public Evictable {
   };
 
   // Takes a stake in `memory`, with this keyspace to evict from. `reserve` in segments.
-  static std::shared_ptr<Keyspace> Create(Memory& memory, ObjectRecords& records,
-                                          const Identity& identity, uint32_t weight,
-                                          uint32_t reserve);
+  static std::shared_ptr<Keyspace> Create(Memory& memory, NodeBlocks& blocks,
+                                          ObjectRecords& records, const Identity& identity,
+                                          uint32_t weight, uint32_t reserve);
   // REQUIRES: no pages are left, or the keyspace was abandoned.
   ~Keyspace() override;
 
@@ -153,7 +153,6 @@ class Keyspace final : public Evictable {
         : objects(identity.hash_key, records, identity.id, number) {}
     mutable Mutex mutex{LockRank::kPartition};
     ObjectTable objects TMEM_GUARDED_BY(mutex);
-    NodeMemory node_memory TMEM_GUARDED_BY(mutex);
     uint64_t last_sequence TMEM_GUARDED_BY(mutex) = 0;
     std::array<PoolShard, ObjectTable::kPools> pools;
   };
@@ -165,7 +164,8 @@ class Keyspace final : public Evictable {
   };
   class Freed;
 
-  Keyspace(Memory& memory, Memory::StakeId stake, ObjectRecords& records, const Identity& identity);
+  Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks, ObjectRecords& records,
+           const Identity& identity);
 
   uint64_t HashOf(const PageRef& ref) const {
     return ObjectTable::Hash(hash_key_, ref.pool, ref.object);
@@ -175,13 +175,15 @@ class Keyspace final : public Evictable {
       TMEM_REQUIRES(partition.mutex);
 
   // False if there is no memory for a new object.
-  static bool Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
-                    const Payload& payload, Heap::Slot& slot, Charge& charge)
+  bool Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
+             const Payload& payload, Heap::Slot& slot, Charge& charge)
       TMEM_REQUIRES(partition.mutex);
   // False if the record is not to be: it is older than the page's other one, or nonsense.
   bool RestorePage(const Arena::Survivor& segment, uint32_t slot,
                    std::span<const PageClass, ObjectTable::kPools> classes, Ledger& payer);
   static bool TakeOver(Object& object, Ledger& payer);
+  void Forget(Partition& partition, PageClass page_class, ObjectNumber number,
+              std::span<const Location> locations) TMEM_REQUIRES(partition.mutex);
   Location TakeOut(Partition& partition, PageClass page_class, const Found& found, uint32_t index)
       TMEM_REQUIRES(partition.mutex);
   static void Count(PoolShard& shard, Location location, int64_t sign);
@@ -197,6 +199,7 @@ class Keyspace final : public Evictable {
   Memory& memory_;
   const Memory::StakeId stake_;
   const uint64_t hash_key_;
+  NodeMemory nodes_;  // of all partitions
   std::array<Heap, kPageClasses> heaps_;
   std::array<std::unique_ptr<Partition>, kPartitions> partitions_;
 };

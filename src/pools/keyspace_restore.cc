@@ -76,7 +76,7 @@ bool Keyspace::RestorePage(const Arena::Survivor& segment, uint32_t slot,
       object->payer = &payer;
       ++shard.stored.objects;
     }
-    object->pages.Exchange(header.index, location, partition.node_memory);
+    object->pages.Exchange(header.index, location, nodes_);
   }
   (void)payer.TryCharge(location.charge());  // it has no cap yet
   object->charged += location.charge();
@@ -101,7 +101,7 @@ void Keyspace::FinishRestoring() {
 void Keyspace::Abandon() {
   for (const auto& partition : partitions_) {
     MutexLock lock(partition->mutex);
-    partition->objects.Abandon(partition->node_memory);
+    partition->objects.Abandon(nodes_);
   }
   for (Heap& heap : heaps_) heap.Abandon();
 }

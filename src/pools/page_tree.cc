@@ -1,11 +1,8 @@
 #include "pools/page_tree.h"
 
-#include <malloc.h>
-
 #include <array>
 #include <bit>
 #include <cassert>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -45,6 +42,9 @@ struct PageTree::Node {
   uint8_t capacity;  // of ways(); kWays: addressed by way, else by rank among the used ones
   uint16_t reserved;
 
+  static constexpr size_t BytesFor(uint8_t capacity) {
+    return sizeof(Node) + capacity * sizeof(uint64_t);
+  }
   uint64_t* ways() { return reinterpret_cast<uint64_t*>(this + 1); }
   bool direct() const { return capacity == kWays; }
   bool Has(uint32_t way) const { return used >> way & 1; }
@@ -60,16 +60,13 @@ PageTree::~PageTree() { assert(root_ == nullptr); }
 
 PageTree::Node* PageTree::NewNode(uint32_t prefix, uint8_t shift, uint8_t capacity,
                                   NodeMemory& memory) {
-  void* const place = std::malloc(sizeof(Node) + capacity * sizeof(uint64_t));
-  if (place == nullptr) throw std::bad_alloc();
-  memory.bytes += malloc_usable_size(place) + sizeof(size_t);
-  return new (place)
+  static_assert(Node::BytesFor(kWays) <= NodeMemory::kLargest);
+  return new (memory.Allocate(Node::BytesFor(capacity)))
       Node{.used = 0, .prefix = prefix, .shift = shift, .capacity = capacity, .reserved = 0};
 }
 
 void PageTree::FreeNode(Node* node, NodeMemory& memory) {
-  memory.bytes -= malloc_usable_size(node) + sizeof(size_t);
-  std::free(node);
+  memory.Free(node, Node::BytesFor(node->capacity));
 }
 
 void PageTree::Resize(Node** place, uint8_t capacity, NodeMemory& memory) {
@@ -97,15 +94,19 @@ uint64_t* PageTree::InsertWay(Node** place, uint32_t way, NodeMemory& memory) {
   return node->ways() + rank;
 }
 
-// Takes `way` out. A node without ways is freed; one with many fewer than it has room for shrinks
+// Takes `gone` out. A node without ways is freed; one with many fewer than it has room for shrinks
 // (by two steps at once, so that a page put and taken at a boundary does not resize each time).
-void PageTree::RemoveWay(Node** place, uint32_t way, NodeMemory& memory) {
+// REQUIRES: all of `gone` are in use, and none that stays lies between them.
+void PageTree::RemoveWays(Node** place, uint64_t gone, NodeMemory& memory) {
   Node* const node = *place;
-  const uint32_t rank = node->Rank(way);
-  node->used &= ~(uint64_t{1} << way);
-  const auto count = static_cast<uint32_t>(std::popcount(node->used));
+  const auto before = static_cast<uint32_t>(std::popcount(node->used));
+  const auto removed = static_cast<uint32_t>(std::popcount(gone));
+  const uint32_t rank = node->Rank(static_cast<uint32_t>(std::countr_zero(gone)));
+  node->used &= ~gone;
+  const uint32_t count = before - removed;
   if (!node->direct()) {
-    std::memmove(node->ways() + rank, node->ways() + rank + 1, (count - rank) * sizeof(uint64_t));
+    std::memmove(node->ways() + rank, node->ways() + rank + removed,
+                 (count - rank) * sizeof(uint64_t));
   }
   if (count == 0) {
     FreeNode(node, memory);
@@ -166,37 +167,69 @@ Location PageTree::Exchange(uint32_t index, Location location, NodeMemory& memor
   }
 }
 
-Location PageTree::Remove(uint32_t index, NodeMemory& memory) {
-  // The nodes on the way down; at most one a level.
-  std::array<Node**, kTopShift / kWayBits + 1> path;
+// The nodes from the root down, by the places that point to them.
+struct PageTree::Path {
+  std::array<Node**, kTopShift / kWayBits + 1> places;  // at most one a level
   size_t depth = 0;
+
+  void Add(Node** place) { places[depth++] = place; }
+  Node* last() const { return *places[depth - 1]; }
+};
+
+// Takes ways out of the last node, a leaf, one of which holds `index`. Upwards from there: a node
+// that became empty leaves its parent; an inner node with one child left gives its place to it.
+void PageTree::RemoveFromLeaf(const Path& path, uint32_t index, uint64_t ways, NodeMemory& memory) {
+  size_t depth = path.depth - 1;
+  size_ -= static_cast<uint32_t>(std::popcount(ways));
+  RemoveWays(path.places[depth], ways, memory);
+  while (*path.places[depth] == nullptr && depth > 0) {
+    Node** const place = path.places[--depth];
+    RemoveWays(place, uint64_t{1} << WayOf(index, (*place)->shift), memory);
+  }
+  Node** const place = path.places[depth];
+  Node* const node = *place;
+  if (node != nullptr && node->shift > 0 && std::has_single_bit(node->used)) {
+    *place = *node->ChildAt(static_cast<uint32_t>(std::countr_zero(node->used)));
+    FreeNode(node, memory);
+  }
+}
+
+Location PageTree::Remove(uint32_t index, NodeMemory& memory) {
+  Path path;
   Node** place = &root_;
   while (*place != nullptr) {
     Node* const node = *place;
     const uint32_t way = WayOf(index, node->shift);
     if (PrefixOf(index, node->shift) != node->prefix || !node->Has(way)) return Location();
-    path[depth++] = place;
-    if (node->shift == 0) break;
+    path.Add(place);
+    if (node->shift == 0) {
+      const Location removed = *node->LocationAt(way);
+      RemoveFromLeaf(path, index, uint64_t{1} << way, memory);
+      return removed;
+    }
     place = node->ChildAt(way);
   }
-  if (depth == 0) return Location();
+  return Location();
+}
 
-  const Location removed = *(*path[depth - 1])->LocationAt(WayOf(index, 0));
-  --size_;
-  // Upwards: a node that became empty leaves its parent; an inner node with one child left gives
-  // its place to the child.
-  do {
-    Node** const at = path[--depth];
-    RemoveWay(at, WayOf(index, (*at)->shift), memory);
-    Node* const node = *at;
-    if (node == nullptr) continue;
-    if (node->shift > 0 && std::has_single_bit(node->used)) {
-      *at = *node->ChildAt(static_cast<uint32_t>(std::countr_zero(node->used)));
-      FreeNode(node, memory);
-    }
-    break;
-  } while (depth > 0);
-  return removed;
+size_t PageTree::TakeFirst(std::span<Location> taken, NodeMemory& memory) {
+  if (root_ == nullptr) return 0;
+  Path path;
+  path.Add(&root_);
+  while (path.last()->shift > 0) {
+    Node* const node = path.last();
+    path.Add(node->ChildAt(static_cast<uint32_t>(std::countr_zero(node->used))));
+  }
+  Node* const leaf = path.last();
+  size_t count = 0;
+  uint64_t ways = 0;
+  for (uint64_t left = leaf->used; left != 0 && count < taken.size(); left &= left - 1) {
+    const auto way = static_cast<uint32_t>(std::countr_zero(left));
+    taken[count++] = *leaf->LocationAt(way);
+    ways |= uint64_t{1} << way;
+  }
+  RemoveFromLeaf(path, leaf->prefix << kWayBits, ways, memory);
+  return count;
 }
 
 // As deep as a tree is high.

@@ -12,16 +12,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
+#include "pools/node_memory.h"
 #include "pools/segment.h"
 
 namespace tmem {
-
-// Counts the heap memory of trees, allocator's overhead included.
-struct NodeMemory {
-  size_t bytes = 0;
-};
 
 class PageTree {
  public:
@@ -51,6 +48,11 @@ class PageTree {
   // Removes the page; returns its location, or the empty one.
   Location Remove(uint32_t index, NodeMemory& memory);
 
+  // Removes pages that stand together, those of lowest index, at most as many as `taken` has room
+  // for; returns how many, their locations in `taken`. 0 only if the tree is empty.
+  // REQUIRES: !taken.empty().
+  size_t TakeFirst(std::span<Location> taken, NodeMemory& memory);
+
   // Removes all pages.
   void Clear(NodeMemory& memory);
 
@@ -59,14 +61,16 @@ class PageTree {
 
  private:
   struct Node;
+  struct Path;
 
   static Node* NewNode(uint32_t prefix, uint8_t shift, uint8_t capacity, NodeMemory& memory);
   static void FreeNode(Node* node, NodeMemory& memory);
   static uint64_t* InsertWay(Node** place, uint32_t way, NodeMemory& memory);
-  static void RemoveWay(Node** place, uint32_t way, NodeMemory& memory);
+  static void RemoveWays(Node** place, uint64_t gone, NodeMemory& memory);
   static void Resize(Node** place, uint8_t capacity, NodeMemory& memory);
   static void Split(Node** place, uint32_t index, NodeMemory& memory);
   static void FreeAll(Node* node, NodeMemory& memory);
+  void RemoveFromLeaf(const Path& path, uint32_t index, uint64_t ways, NodeMemory& memory);
 
   Node* root_ = nullptr;
   uint32_t size_ = 0;

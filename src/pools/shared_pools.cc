@@ -10,10 +10,11 @@ namespace {
 constexpr uint32_t kPoolNumber = 0;  // a shared pool is the only one in its keyspace
 }  // namespace
 
-SharedPools::SharedPools(Memory& memory, ObjectRecords& records) : memory_(memory) {
+SharedPools::SharedPools(Memory& memory, NodeBlocks& blocks, ObjectRecords& records)
+    : memory_(memory) {
   for (Place place = 0; place < kMaxSharedPools; ++place) {
     pools_[place].keyspace =
-        Keyspace::Create(memory, records, {.id = place + 1, .hash_key = RandomKey()},
+        Keyspace::Create(memory, blocks, records, {.id = place + 1, .hash_key = RandomKey()},
                          GuestSettings::kMinWeight, /*reserve=*/0);
   }
 }

@@ -101,6 +101,7 @@ class Store::Impl {
   const Uuid id_;
   const bool shared_auth_default_;
   const std::unique_ptr<Arena> arena_;
+  NodeBlocks node_blocks_;
   ObjectRecords object_records_;
   GuestRecords guest_records_;
   Memory memory_;
@@ -122,7 +123,7 @@ Store::Impl::Impl(StoreFiles files, std::unique_ptr<Arena> arena, uint32_t capac
       object_records_(std::move(files.objects)),
       guest_records_(std::move(files.guests)),
       memory_(*arena_, capacity),
-      shared_pools_(memory_, object_records_) {
+      shared_pools_(memory_, node_blocks_, object_records_) {
   recovery_.emplace(folder_ ? FindSurvivors() : std::vector<Recovery::Job>(),
                     config.recovery_threads);
 }
@@ -178,8 +179,8 @@ Recovery::Job Store::Impl::TakeUpRecord(GuestRecords::Seat seat, std::vector<Obj
                                         std::vector<Arena::Survivor> segments) {
   const GuestSettings settings;  // until it is added
   const Keyspace::Identity identity{seat.keyspace(), seat.record().hash_key};
-  auto keyspace = Keyspace::Create(memory_, object_records_, identity, settings.weight,
-                                   SegmentsFor(settings.reserve));
+  auto keyspace = Keyspace::Create(memory_, node_blocks_, object_records_, identity,
+                                   settings.weight, SegmentsFor(settings.reserve));
   for (const Arena::Survivor& segment : segments) {
     memory_.Adopt(keyspace->stake(), segment.owner.page_class);
   }
@@ -252,9 +253,9 @@ Result<std::shared_ptr<Guest>> Store::Impl::AddNewGuest(const GuestIdentity& ide
   }
   auto seat = guest_records_.Take(identity.id, identity.uuid, identity.name);
   if (!seat) return Fail(ErrorCode::kExhausted, "the store has no memory for one guest more");
-  auto keyspace =
-      Keyspace::Create(memory_, object_records_, {seat->keyspace(), seat->record().hash_key},
-                       settings.weight, SegmentsFor(settings.reserve));
+  auto keyspace = Keyspace::Create(memory_, node_blocks_, object_records_,
+                                   {seat->keyspace(), seat->record().hash_key}, settings.weight,
+                                   SegmentsFor(settings.reserve));
   auto guest = std::make_shared<Guest>(settings, *std::move(seat), std::move(keyspace));
   MutexLock lock(mutex_);
   if (!guests_.emplace(identity.id, guest).second) {

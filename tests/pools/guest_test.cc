@@ -16,10 +16,11 @@ class GuestTest : public testing::Test {
   std::unique_ptr<Arena> arena_ = std::move(*Arena::Create(4));
   Memory memory_{*arena_, 4};
   GuestSettings settings_;
+  NodeBlocks blocks_;
   ObjectRecords records_{*Region::Anonymous(64 << 20)};
   GuestRecords guest_records_{*Region::Anonymous(1 << 20)};
   Guest guest_{settings_, *guest_records_.Take(GuestId{7}, Uuid{}, "seven"),
-               Keyspace::Create(memory_, records_, {.id = 17, .hash_key = 1}, 100, 0)};
+               Keyspace::Create(memory_, blocks_, records_, {.id = 17, .hash_key = 1}, 100, 0)};
 };
 
 TEST_F(GuestTest, APoolLivesFromOpenToClose) {

@@ -86,9 +86,10 @@ class KeyspaceTest : public testing::Test {
   Ledger ledger_{kUnlimited};
   Ledger other_ledger_{kUnlimited};
   std::atomic<uint64_t> word_{1};
+  NodeBlocks blocks_;
   ObjectRecords records_{*Region::Anonymous(64 << 20)};
   std::shared_ptr<Keyspace> keyspace_ =
-      Keyspace::Create(memory_, records_, {.id = 1, .hash_key = 1}, 100, 0);
+      Keyspace::Create(memory_, blocks_, records_, {.id = 1, .hash_key = 1}, 100, 0);
   const size_t empty_bytes_ = keyspace_->bytes();
 };
 

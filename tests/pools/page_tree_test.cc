@@ -4,8 +4,10 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
+#include <span>
 #include <vector>
 
 namespace tmem {
@@ -21,12 +23,13 @@ bool Same(Location a, Location b) {
 
 // A tree that frees what it holds, and its memory's count.
 struct Tree {
-  NodeMemory memory;
+  NodeBlocks blocks;
+  NodeMemory memory{blocks};
   PageTree pages;
 
   ~Tree() {
     while (pages.size() > 0) pages.Remove(pages.First().index, memory);
-    EXPECT_EQ(memory.bytes, 0);
+    EXPECT_EQ(memory.bytes(), 0);
   }
   void Put(uint32_t index) { pages.Exchange(index, LocationOf(index), memory); }
 };
@@ -46,7 +49,7 @@ TEST(PageTree, IsEmptyAtFirst) {
   EXPECT_EQ(tree.pages.size(), 0);
   EXPECT_EQ(tree.pages.Find(0), nullptr);
   EXPECT_FALSE(tree.pages.Remove(7, tree.memory));
-  EXPECT_EQ(tree.memory.bytes, 0);
+  EXPECT_EQ(tree.memory.bytes(), 0);
 }
 
 RC_GTEST_PROP(PageTree, BehavesAsAMap, ()) {
@@ -57,10 +60,10 @@ RC_GTEST_PROP(PageTree, BehavesAsAMap, ()) {
                                                                   rc::gen::arbitrary<uint32_t>());
   uint32_t serial = 0;
   for (const uint32_t choice : choices) {
-    const uint32_t index = indexes[choice / 4 % indexes.size()];
+    const uint32_t index = indexes[choice / 5 % indexes.size()];
     const auto at = model.find(index);
     const Location before = at == model.end() ? Location() : at->second;
-    switch (choice % 4) {
+    switch (choice % 5) {
       case 0:
       case 1: {
         const Location location = LocationOf(++serial);
@@ -73,6 +76,17 @@ RC_GTEST_PROP(PageTree, BehavesAsAMap, ()) {
         model.erase(index);
         break;
       case 3: {
+        std::array<Location, 3> taken;
+        const size_t room = 1 + choice % taken.size();
+        const size_t count = tree.pages.TakeFirst(std::span(taken).first(room), tree.memory);
+        RC_ASSERT((count == 0) == model.empty());
+        for (size_t i = 0; i < count; ++i) {
+          RC_ASSERT(Same(taken[i], model.begin()->second));
+          model.erase(model.begin());
+        }
+        break;
+      }
+      case 4: {
         const Location* const found = tree.pages.Find(index);
         RC_ASSERT((found != nullptr) == static_cast<bool>(before));
         if (found != nullptr) RC_ASSERT(Same(*found, before));
@@ -80,7 +94,7 @@ RC_GTEST_PROP(PageTree, BehavesAsAMap, ()) {
       }
     }
     RC_ASSERT(tree.pages.size() == model.size());
-    RC_ASSERT((tree.memory.bytes == 0) == model.empty());
+    RC_ASSERT((tree.memory.bytes() == 0) == model.empty());
     if (!model.empty()) {
       RC_ASSERT(tree.pages.First().index == model.begin()->first);
       RC_ASSERT(Same(tree.pages.First().location, model.begin()->second));
@@ -91,6 +105,17 @@ RC_GTEST_PROP(PageTree, BehavesAsAMap, ()) {
     RC_ASSERT(found != nullptr);
     RC_ASSERT(Same(*found, location));
   }
+}
+
+TEST(PageTree, GivesThePagesOfALeafAtOnce) {
+  Tree tree;
+  for (uint32_t i = 10; i < 100; ++i) tree.Put(i);
+  std::array<Location, 64> taken;
+  EXPECT_EQ(tree.pages.TakeFirst(taken, tree.memory), 54) << "10 to 63";
+  EXPECT_EQ(tree.pages.First().index, 64);
+  EXPECT_EQ(tree.pages.TakeFirst(std::span(taken).first(1), tree.memory), 1);
+  EXPECT_EQ(tree.pages.TakeFirst(taken, tree.memory), 35);
+  EXPECT_EQ(tree.pages.TakeFirst(taken, tree.memory), 0);
 }
 
 TEST(PageTree, MovesAlongWithItsPages) {
@@ -111,13 +136,14 @@ void ExpectBytesAPage(const std::vector<uint32_t>& indexes, double most) {
   Tree tree;
   for (const uint32_t index : indexes) tree.Put(index);
   const auto pages = static_cast<double>(tree.pages.size());
-  EXPECT_LE(static_cast<double>(tree.memory.bytes) / pages, most);
-  // And after most of them went, in an order that leaves few in each node.
+  const size_t bytes = tree.memory.bytes();
+  EXPECT_LE(static_cast<double>(bytes) / pages, most);
+  // And when most of them have gone, in an order that leaves few in each node, it costs no more
+  // than before: what is free in its slabs is for other nodes.
   for (size_t i = 0; i < indexes.size(); ++i) {
     if (i % 16 != 0) tree.pages.Remove(indexes[i], tree.memory);
   }
-  const auto left = static_cast<double>(tree.pages.size());
-  EXPECT_LE(static_cast<double>(tree.memory.bytes) / left, 100) << "thinned out";
+  EXPECT_LE(tree.memory.bytes(), bytes) << "thinned out";
 }
 
 std::vector<uint32_t> Indexes(uint32_t count, auto index_of) {
@@ -156,12 +182,12 @@ TEST(PageTree, NoChoiceOfIndexesCostsMuch) {
 TEST(PageTree, PutAndTakeAtABoundaryDoesNotGrowIt) {
   Tree tree;
   for (uint32_t i = 0; i < 40; ++i) tree.Put(i);
-  const size_t bytes = tree.memory.bytes;
+  const size_t bytes = tree.memory.bytes();
   for (int i = 0; i < 1000; ++i) {
     tree.Put(63);
     tree.pages.Remove(63, tree.memory);
   }
-  EXPECT_EQ(tree.memory.bytes, bytes);
+  EXPECT_EQ(tree.memory.bytes(), bytes);
 }
 
 }  // namespace

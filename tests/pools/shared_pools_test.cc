@@ -68,8 +68,9 @@ class SharedPoolsTest : public testing::Test {
   Ledger bob_{kUnlimited};
   Ledger carol_{kUnlimited};
   std::atomic<uint64_t> word_{1};
+  NodeBlocks blocks_;
   ObjectRecords records_{*Region::Anonymous(64 << 20)};
-  SharedPools pools_{memory_, records_};
+  SharedPools pools_{memory_, blocks_, records_};
   const size_t empty_bytes_ = pools_.bytes();
 };
 
@@ -210,7 +211,7 @@ TEST_F(SharedPoolsTest, ALoweredCapDropsPages) {
 
 // A pool's weight stayed what the heaviest member ever was, and did not follow its settings.
 TEST_F(SharedPoolsTest, WeighsAsMuchAsItsHeaviestMember) {
-  const auto rival = Keyspace::Create(memory_, records_, {.id = 100, .hash_key = 1}, 10, 0);
+  const auto rival = Keyspace::Create(memory_, blocks_, records_, {.id = 100, .hash_key = 1}, 10, 0);
   const Place place = Join(1, alice_, 5);
   Join(1, bob_, 40);
   const auto segments_a_pool = [&] { return memory_.HeldBy(pools_.KeyspaceOf(place).stake())[0]; };
