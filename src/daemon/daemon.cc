@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include <algorithm>
@@ -34,6 +35,14 @@ void PrepareSignals() {
   const sigset_t signals = HandledSignals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+}
+
+void RaiseDescriptorLimit() {
+  constexpr rlim_t kEnough = 65536;  // as in tmemd.service
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kEnough) return;
+  limit.rlim_cur = std::min(kEnough, limit.rlim_max);
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("{}", SystemError("setrlimit").message);
 }
 
 Result<std::unique_ptr<Daemon>> Daemon::Create(const Config& config, ConfigSource source) {

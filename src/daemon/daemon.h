@@ -24,6 +24,10 @@ namespace tmem::daemon {
 // nobody reads any more ends nothing. Call before any thread starts, so that all inherit it.
 void PrepareSignals();
 
+// Makes room for the descriptors of all guests, as far as the hard limit allows. A shell's soft
+// limit is for programs that use select(), and a few loopback guests would reach it.
+void RaiseDescriptorLimit();
+
 class Daemon {
  public:
   // Everything up to serving guests. `config` is what `source` gave; reloads read it again.

@@ -45,6 +45,7 @@ ExitStatus Obey(Order order) {
 
   SetLogLevel(config->log_level);
   PrepareSignals();
+  RaiseDescriptorLimit();
   auto daemon = Daemon::Create(*config, std::move(order.source));
   if (!daemon) return Fail(daemon.error(), ExitStatusOf(daemon.error().code));
   const auto ran = (*daemon)->Run();

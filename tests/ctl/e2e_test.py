@@ -11,6 +11,7 @@ import os
 import pty
 import queue
 import re
+import resource
 import select
 import shutil
 import signal
@@ -229,6 +230,16 @@ class StartTest(TestCase):
 
 
 class LifeTest(TestCase):
+    def test_makes_room_for_the_descriptors_of_many_guests(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+        try:
+            daemon = self.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        now, _ = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
+        self.assertEqual(now, min(65536, hard))
+
     def test_stops_when_told_and_removes_its_sockets(self):
         for number in [signal.SIGTERM, signal.SIGINT]:
             daemon = self.start()

@@ -269,6 +269,19 @@ TEST_F(ControlHandlerTest, RefusesWhatIsNoRequest) {
   }
 }
 
+// As deep as a request can be: nothing here may follow the nesting on the stack.
+TEST_F(ControlHandlerTest, RefusesDeepNesting) {
+  const std::string deep(kMaxRequestBytes - 100, '[');
+  EXPECT_THAT(FaultOf(deep), HasSubstr("invalid: "));
+  const std::string closed =
+      std::string(kMaxRequestBytes / 2 - 100, '[') + std::string(kMaxRequestBytes / 2 - 100, ']');
+  EXPECT_THAT(FaultOf(R"({"version":1,"verb":"show","guest":)" + closed + "}"),
+              HasSubstr("invalid: field 'guest' must be a string"));
+  EXPECT_THAT(
+      FaultOf(R"({"version":1,"verb":"set","guest":"db1","settings":{"weight":)" + closed + "}}"),
+      HasSubstr("invalid: "));
+}
+
 TEST_F(ControlHandlerTest, RefusesOtherVersions) {
   EXPECT_THAT(FaultOf(R"({"verb":"list"})"), HasSubstr("unsupported: this tmemd speaks version 1"));
   EXPECT_THAT(FaultOf(R"({"version":2,"verb":"list"})"), HasSubstr("unsupported: "));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -141,6 +142,9 @@ void RingModelTest::RunGuests(uint64_t seed) {
   for (const std::string& failure : failures) ADD_FAILURE() << failure;
   if (!failures.empty()) return;
   EXPECT_GT(hits, operations / 20) << "the guests found next to nothing";
+  std::printf("[ OPERATIONS ] %llu, pages found: %llu\n",
+              static_cast<unsigned long long>(operations * kGuests),
+              static_cast<unsigned long long>(hits));
   if (!GetParam().scarce) {
     EXPECT_EQ(losses, 0u);
   }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <stdexcept>
@@ -42,6 +43,7 @@ TEST_P(StoreModelTest, AgreesWithTheStore) {
       FAIL() << error.what() << "; TMEM_MODEL_SEED=" << seed;
     }
   }
+  std::printf("[ OPERATIONS ] %llu\n", static_cast<unsigned long long>(operations));
 }
 
 std::string NameOf(const testing::TestParamInfo<ModelConfig>& test) {
