@@ -41,7 +41,7 @@ build_guest_image() {
   local series=$1 image=$cache/image/guest-$1 module
   new_image "$image"
   add_xenstore_client "$image"
-  add_kernel_modules "$image" "$series" xen-blkfront loop
+  add_kernel_modules "$image" "$series" xen-blkfront squashfs
   find "$cache/module/$series/guest-driver" -name '*.ko' | while IFS= read -r module; do
     install -m 644 "$module" "$image/lab/"
     strip -g "$image/lab/${module##*/}"

@@ -14,11 +14,14 @@ set -euo pipefail
 # run to be sure that memory holds what was written.
 tool_packages=(
   qemu-system-x86 busybox-static cpio kmod zstd
-  xenstore-utils stress-ng sqlite3 libxen-dev mmdebstrap
+  xenstore-utils stress-ng sqlite3 libxen-dev mmdebstrap squashfs-tools
 )
 
+# What was asked for when the tools were unpacked: others are fetched when the list changes.
+tool_list=$cache/tools/.packages
+
 fetch_tools() {
-  local hypervisor
+  local hypervisor asked="${tool_packages[*]}"
   hypervisor=$(apt-cache search --names-only '^xen-hypervisor-[0-9.]+-amd64$' | awk '{ print $1 }' |
     sort -V | tail -n 1)
   [[ $hypervisor ]] || die "the mirrors have no xen-hypervisor-*-amd64"
@@ -27,6 +30,7 @@ fetch_tools() {
   echo "fetching QEMU, Xen and test programs"
   # The hypervisor depends on a boot loader's hooks, which are of no use here.
   unpack "$cache/tools" $(missing "${tool_packages[@]}") "$hypervisor"
+  echo "$asked" >"$tool_list"
 }
 
 # Header packages name /usr/src in their Makefile; unpacked elsewhere, they must name their place.
@@ -54,7 +58,8 @@ extract_vmlinux() {
 fetch() {
   local series ready=
   # Unpacked tools lean on the libraries of the machine that they were unpacked on.
-  if [[ -d $cache/tools ]] && ! run_tool /usr/bin/qemu-system-x86_64 --version >/dev/null 2>&1; then
+  if [[ $(cat "$tool_list" 2>/dev/null) != "${tool_packages[*]}" ]] ||
+    ! run_tool /usr/bin/qemu-system-x86_64 --version >/dev/null 2>&1; then
     rm -rf "$cache/tools"
   fi
   for series in "${all_series[@]}"; do

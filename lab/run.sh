@@ -4,6 +4,8 @@
 #   PASS  smoke-6.1        41 s  pages=400 ...
 #   FAIL  refused-5.10    300 s  not within 60 s: ... (log: ...)
 #
+# After a FAIL come the last lines of what the consoles said before it was noticed.
+#
 #   lab/run.sh NAME...    a scenario, one run of it (smoke-6.1), or all
 #
 # Ends with failure if one failed. Logs are in the cache, under log/.
@@ -56,7 +58,14 @@ run() {
   rm -f "$initrd"
   result=$(verdict "$log" "$status" "$time_limit")
   printf '%s  %-18s %4d s  %s\n' "${result%% *}" "$1" "$((SECONDS - start))" "${result#* }"
-  [[ $result == PASS* ]]
+  [[ $result == PASS* ]] || { tail_of "$log" && return 1; }
+}
+
+# The end of a log, indented; what a failed scenario prints after its verdict counts as well.
+tail_of() {
+  grep -aE -- "LAB-|GUEST-|tmemd\||$crash" "$1" | tail -n 15 | cut -c1-200 | sed 's/^/    /'
+  echo "    ..."
+  tail -n 30 "$1" | cut -c1-200 | sed 's/^/    /'
 }
 
 runs=()

@@ -1,16 +1,19 @@
 # Scenarios: folders of lab/scenarios/ with
-#   scenario    what follows below, as shell variables
+#   scenario    what load_scenario() sets, as shell variables; programs=(...) names programs that
+#               its guests find on a disk: make_disk (dom0), mount_programs (guest)
 #   dom0.sh     runs in dom0 (functions: lab/dom0/lib.sh); prints the verdict
 #   guest.sh    runs in each guest (functions: lab/guest/lib.sh)
 # dom0=systemd asks for the dom0 with systemd, where tmemd is installed with its unit; any other has
 # busybox, and the scenario starts tmemd itself.
+# One processor (cpus) is quickest: dom0 and a guest then wake each other inside of the emulator, and
+# not by way of a busy machine's scheduler.
 # A scenario runs once for each kernel series that it names, as NAME-SERIES. Sourced.
 
 scenarios=$lab/scenarios
 
 # load_scenario NAME: sets the variables of the scenario.
 load_scenario() {
-  summary='' dom0=busybox series=("${all_series[@]}") time_limit=300 memory=2048 cpus=2 programs=()
+  summary='' dom0=busybox series=("${all_series[@]}") time_limit=300 memory=2048 cpus=1 programs=()
   [[ -e $scenarios/$1/scenario ]] || die "there is no scenario '$1'; tools/xenlab list names them"
   . "$scenarios/$1/scenario"
 }
@@ -49,6 +52,7 @@ scenario_initrd() {
   fi
   mkdir -p "$files/lab"
   guest_archive "$name" "$series" "$folder/guest" >"$files/lab/guest.cpio"
+  ((!${#programs[@]})) || programs_disk "$folder/programs" "$files/lab/programs.squashfs"
   cp "$cache/vmlinux/$series" "$files/lab/vmlinux"
   install -m 644 "$scenarios/$name/dom0.sh" "$files/lab/"
   pack "$folder/dom0" "$folder/dom0.cpio"
@@ -59,14 +63,25 @@ scenario_initrd() {
 
 # guest_archive NAME SERIES FOLDER: prints the archive itself.
 guest_archive() {
-  local name=$1 series=$2 folder=$3 program
-  mkdir -p "$folder/lab" "$folder$library_folder"
+  local name=$1 series=$2 folder=$3
+  mkdir -p "$folder/lab"
   install -m 644 "$scenarios/$name/guest.sh" "$folder/lab/"
-  for program in "${programs[@]}"; do
-    add_program "$folder" "$(tool "$program")"
-  done
   pack "$folder" "$folder.cpio"
   cat "$cache/image/guest-$series.cpio" "$folder.cpio"
+}
+
+# programs_disk FOLDER DISK: the scenario's programs with their libraries, as a disk for guests: of
+# what is in an initramfs, a guest could never drop a page.
+programs_disk() {
+  local folder=$1 disk=$2 program
+  mkdir -p "$folder$library_folder"
+  for program in "${programs[@]}"; do
+    add_program "$folder" "$(tool "$program")" "/bin/${program##*/}"
+  done
+  mv "$folder$library_folder" "$folder/lib"
+  rm -r "$folder/usr"
+  quietly "$cache/log/programs-disk.log" run_tool /usr/bin/mksquashfs "$folder" "$disk" \
+    -all-root -noI -noD -noF -noX -no-progress
 }
 
 # The root disk of the scenario's dom0; nothing if it has none.

@@ -102,7 +102,7 @@ kernel = "/lab/vmlinux"
 ramdisk = "/lab/guest.cpio"
 memory = 160
 vcpus = 1
-cpus = "all,^0"
+$(guest_cpus)
 extra = "console=hvc0 loglevel=7 panic=-1 rootfstype=ramfs lab.name=$name"
 on_poweroff = "destroy"
 on_reboot = "restart"
@@ -114,12 +114,21 @@ END
   say "created guest $name"
 }
 
-# make_disk NAME MIB: a sparse disk for a guest; prints the setting for create_guest.
+# The first processor is dom0's own, if there are more.
+guest_cpus() {
+  [ "$(xl info | awk '/^nr_cpus/ { print $3 }')" -eq 1 ] || echo 'cpus = "all,^0"'
+}
+
+# make_disk NAME MIB: a sparse disk for a guest; prints the setting for create_guest. If the
+# scenario has programs, the guest gets their disk too.
 make_disk() {
   modprobe -a loop xen-blkback
   truncate -s "$2M" "/run/$1.disk"
-  echo "disk = ['format=raw,vdev=xvda,access=w,script=block-lab,target=/run/$1.disk']"
+  echo "disk = [ $(disk xvda w "/run/$1.disk")$(programs_disk) ]"
 }
+
+disk() { echo "'format=raw,vdev=$1,access=$2,script=block-lab,target=$3'"; }
+programs_disk() { [ ! -e /lab/programs.squashfs ] || echo ", $(disk xvdb r /lab/programs.squashfs)"; }
 
 console_of() { echo "/var/log/xen/console/guest-$1.log"; }
 domid_of() { xl domid "$1"; }

@@ -64,6 +64,15 @@ swap_on() {
 
 swap_off() { check "swapoff" swapoff $(awk 'NR > 1 { print $1 }' /proc/swaps); }
 
+# The scenario's programs are on a disk, so that their pages can be dropped.
+mount_programs() {
+  modprobe -a xen-blkfront squashfs
+  wait_for 10 test -b /dev/xvdb || fail "no disk with programs"
+  mkdir -p /programs
+  check "mount programs" mount -t squashfs -o ro /dev/xvdb /programs
+  export PATH=/programs/bin:$PATH LD_LIBRARY_PATH=/programs/lib
+}
+
 # Pages that the disk was asked to write, since it is there.
 disk_pages_written() { awk '{ print int($7 / 8) }' "/sys/block/$1/stat" 2>/dev/null || echo 0; }
 
