@@ -123,5 +123,6 @@ module_exit(tmem_exit);
 
 MODULE_DESCRIPTION("Transcendent memory of a Xen host: frontend and preswap");
 MODULE_AUTHOR("The tmemd authors");
+MODULE_VERSION("0.1.0");
 MODULE_LICENSE("Dual MIT/GPL");
 MODULE_ALIAS("xen:tmem");

@@ -9,6 +9,7 @@
 #             vmlinux/   the kernels as Xen boots them
 #             module/    guest-driver/ built, one folder a series
 #             image/     initramfs archives
+#             lint/      sparse and checkpatch.pl
 #             log/       what the scenarios printed
 lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(dirname "$lab")
