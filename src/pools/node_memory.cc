@@ -44,7 +44,12 @@ struct NodeBlocks::Block {
   static Block* Of(const void* inside) { return reinterpret_cast<Block*>(BlockBase(inside)); }
 };
 
-NodeBlocks::~NodeBlocks() { assert(with_free_slabs_.empty()); }
+NodeBlocks::~NodeBlocks() {
+  for (Block* const block : with_free_slabs_) {
+    assert(block->empty());
+    std::free(block);
+  }
+}
 
 NodeSlab* NodeBlocks::Take() {
   static_assert(Block::kWords == 2 && sizeof(Block) <= kNodeSlabSize);
@@ -65,12 +70,10 @@ void NodeBlocks::GiveBack(NodeSlab* slab) {
   MutexLock lock(mutex_);
   Block* const block = Block::Of(slab);
   block->GiveBack(static_cast<size_t>(slab - block->slabs.data()));
-  if (block->empty()) {
-    with_free_slabs_.erase(block);
-    std::free(block);
-  } else {
-    with_free_slabs_.insert(block);
-  }
+  with_free_slabs_.insert(block);
+  if (!block->empty() || with_free_slabs_.size() == 1) return;
+  with_free_slabs_.erase(block);
+  std::free(block);
 }
 
 std::byte* NodeBlocks::MemoryOf(NodeSlab* slab) {

@@ -8,7 +8,9 @@
 //   NodeBlocks  of a store: blocks of 2 MiB, given out in slabs of 16 KiB
 //   NodeMemory  of a keyspace: slabs, each divided into places of one size
 //
-// Both are thread-safe. An empty slab goes back to its block at once, an empty block to the system.
+// Both are thread-safe. An empty slab goes back to its block at once. An empty block goes back to
+// the system unless it is the only one with free slabs: to make and clear one takes long, and a
+// guest that puts and flushes one page again and again must not have others wait for it.
 #ifndef TMEM_POOLS_NODE_MEMORY_H_
 #define TMEM_POOLS_NODE_MEMORY_H_
 

@@ -77,6 +77,18 @@ TEST(NodeMemory, IsAlignedToItsUnit) {
   }
 }
 
+// A guest that put and flushed one page in an empty store made and freed 2 MiB each time.
+TEST(NodeBlocks, KeepTheLastBlockThatHasRoom) {
+  NodeBlocks blocks;
+  NodeSlab* const first = blocks.Take();
+  *NodeBlocks::MemoryOf(first) = std::byte{7};
+  blocks.GiveBack(first);
+  NodeSlab* const again = blocks.Take();
+  EXPECT_EQ(again, first);
+  EXPECT_EQ(*NodeBlocks::MemoryOf(again), std::byte{7}) << "new memory would be zero";
+  blocks.GiveBack(again);
+}
+
 TEST(NodeBlocks, AreSharedByKeyspacesOnManyThreads) {
   NodeBlocks blocks;
   std::vector<std::thread> threads;
