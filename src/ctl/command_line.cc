@@ -263,6 +263,11 @@ std::variant<Order, Reply> ParseCommandLine(int argc, const char* const* argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     return Reply{ExitStatus::kOk, app.help()};
+  } catch (const CLI::RequiredError& error) {
+    // To the library, a mistyped command is a missing one.
+    const auto unknown = app.remaining(/*recurse=*/true);
+    if (unknown.empty()) return WrongUsage(error.what());
+    return WrongUsage(fmt::format("there is no command or option '{}' here", unknown.front()));
   } catch (const CLI::ParseError& error) {
     return WrongUsage(error.what());
   }

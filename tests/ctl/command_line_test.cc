@@ -140,6 +140,8 @@ TEST(CtlCommandLineTest, TopHasItsOptions) {
 
 TEST(CtlCommandLineTest, WrongUsageIsOneLine) {
   ExpectUsage({}, "subcommand");
+  ExpectUsage({"lst"}, "no command or option 'lst'");
+  ExpectUsage({"xenstore", "raed", "/tool"}, "no command or option 'raed'");
   ExpectUsage({"frobnicate"}, "");
   ExpectUsage({"reclaim"}, "SIZE is required");
   ExpectUsage({"xenstore"}, "subcommand");
