@@ -177,6 +177,14 @@ class HostileGuestsTest : public RealBackendFixture {
     EXPECT_EQ(back, pages_);
   }
 
+  // The number of an ephemeral pool that it made.
+  static uint32_t ConnectWithPool(RawFrontend& frontend) {
+    frontend.Connect();
+    if (HasFatalFailure()) return 0;
+    frontend.Send(0, NewPoolRequest(0));
+    return static_cast<uint32_t>(frontend.AwaitResponse(0).status);
+  }
+
   // The backend tells the reason and has let go of the queues.
   static void ExpectViolation(RawFrontend& frontend, const std::string& reason) {
     frontend.AwaitBackend(XenbusState::kClosed);
@@ -206,10 +214,8 @@ TEST_F(HostileGuestsTest, AFrontendMayDieAtEveryStep) {
 TEST_F(HostileGuestsTest, AFrontendMayDieWithRequestsUnderWay) {
   for (int i = 0; i < 50; ++i) {
     RawFrontend frontend(socket_path_);
-    frontend.Connect();
+    const uint32_t pool = ConnectWithPool(frontend);
     ASSERT_FALSE(HasFatalFailure());
-    frontend.Send(0, NewPoolRequest(0));
-    const auto pool = static_cast<uint32_t>(frontend.AwaitResponse(0).status);
     for (uint64_t object = 0; object < 20; ++object) {
       frontend.Send(object % 2, PutAllRequest(pool, object));
     }
@@ -232,10 +238,8 @@ TEST_F(HostileGuestsTest, SharedMemoryCannotShrinkUnderTheDaemon) {
 TEST_F(HostileGuestsTest, SharedMemoryMayBePunchedAtAnyTime) {
   for (int i = 0; i < 50; ++i) {
     RawFrontend frontend(socket_path_);
-    frontend.Connect();
+    const uint32_t pool = ConnectWithPool(frontend);
     ASSERT_FALSE(HasFatalFailure());
-    frontend.Send(0, NewPoolRequest(0));
-    const auto pool = static_cast<uint32_t>(frontend.AwaitResponse(0).status);
     for (uint64_t object = 0; object < 20; ++object) {
       frontend.Send(object % 2, PutAllRequest(pool, object));
       if (object == static_cast<uint64_t>(i) % 20) {
