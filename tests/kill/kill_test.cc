@@ -3,10 +3,13 @@
 // SIGTERM, as systemctl restart has it.
 //
 // What a moment is: the daemon dies when the guests have made a random number of operations more,
-// of which a few are always under way.
+// of which a few are always under way. A SIGTERM waits until it has served some: one that meets the
+// program's first instructions still has its default meaning.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
@@ -22,6 +25,8 @@ namespace {
 constexpr int kClients = 2;
 constexpr int kGuestsAClient = 2;
 constexpr uint64_t kMostOperations = 3000;  // between two kills
+// More than can end with answers of the daemon before.
+constexpr uint64_t kOperationsServed = kClients * kGuestsAClient + 1;
 
 struct Options {
   std::string tmemd;
@@ -70,23 +75,29 @@ uint64_t KillAgainAndAgain(const Options& options, KilledDaemon& daemon,
                            const std::atomic<int>& working) {
   std::mt19937_64 random(options.seed);
   for (uint64_t kills = 0; kills < options.kills; ++kills) {
-    const uint64_t due = findings.operations + random() % kMostOperations;
-    for (uint64_t done;
-         (done = findings.operations) < due && working == kClients * kGuestsAClient;) {
+    const bool gently = kills % 10 == 9;
+    const uint64_t least = gently ? kOperationsServed : 0;
+    const uint64_t due = findings.operations + std::max(random() % kMostOperations, least);
+    for (uint64_t done; (done = findings.operations) < due &&
+                        working == kClients * kGuestsAClient && !daemon.ended();) {
       findings.operations.wait(done);
     }
-    if (!daemon.Stop(kills % 10 == 9) || !daemon.Start()) return kills;
+    if (!daemon.Stop(gently) || !daemon.Start()) return kills;
   }
   return options.kills;
 }
 
 int Run(const Options& options) {
-  KilledDaemon daemon(options.tmemd, options.capacity);
+  CheckingGuest::Findings findings;
+  const auto wake_who_waits_for_operations = [&findings] {
+    ++findings.operations;
+    findings.operations.notify_all();
+  };
+  KilledDaemon daemon(options.tmemd, options.capacity, wake_who_waits_for_operations);
   if (!daemon.Start()) {
     std::fprintf(stderr, "kill_test: cannot execute %s\n", options.tmemd.c_str());
     return 1;
   }
-  CheckingGuest::Findings findings;
   std::vector<ClientPtr> clients;
   std::vector<std::unique_ptr<CheckingGuest>> guests;
   for (int i = 0; i < kClients; ++i) {
@@ -104,11 +115,17 @@ int Run(const Options& options) {
     threads.emplace_back([&, one = guest.get()] {
       if (one->Run(stop)) return;
       --working;
-      ++findings.operations;  // wakes who waits for some
-      findings.operations.notify_all();
+      wake_who_waits_for_operations();
     });
   }
   const uint64_t kills = KillAgainAndAgain(options, daemon, findings, working);
+  if (daemon.ended()) {  // the guests would wait for it for ever
+    std::fprintf(stderr, "kill_test: tmemd ended as it should not; its store stays in %s\n",
+                 daemon.folder().c_str());
+    const int status = Report(options, kills, findings, /*completed=*/false);
+    std::fflush(stdout);
+    std::_Exit(status);
+  }
   stop = true;
   for (std::thread& thread : threads) thread.join();
   bool completed = kills == options.kills && working == static_cast<int>(guests.size());

@@ -15,8 +15,8 @@ extern char** environ;
 
 namespace tmem {
 
-KilledDaemon::KilledDaemon(std::string program, std::string capacity)
-    : program_(std::move(program)), capacity_(std::move(capacity)) {
+KilledDaemon::KilledDaemon(std::string program, std::string capacity, std::function<void()> on_end)
+    : program_(std::move(program)), capacity_(std::move(capacity)), on_end_(std::move(on_end)) {
   char name[] = "/dev/shm/tmem-kill-XXXXXX";
   if (mkdtemp(name) != nullptr) folder_ = name;
 }
@@ -36,12 +36,24 @@ bool KilledDaemon::Start() {
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  return posix_spawn(&process_, program_.c_str(), nullptr, nullptr, arguments.data(), environ) == 0;
+  if (posix_spawn(&process_, program_.c_str(), nullptr, nullptr, arguments.data(), environ) != 0) {
+    process_ = -1;
+    return false;
+  }
+  ended_ = false;
+  watcher_ = std::thread([this, process = static_cast<id_t>(process_)] {
+    siginfo_t ignored;
+    waitid(P_PID, process, &ignored, WEXITED | WNOWAIT);
+    ended_ = true;
+    on_end_();
+  });
+  return true;
 }
 
 bool KilledDaemon::Stop(bool gently) {
   if (process_ <= 0) return true;
   kill(process_, gently ? SIGTERM : SIGKILL);
+  watcher_.join();
   int status = 0;
   waitpid(std::exchange(process_, -1), &status, 0);
   return gently ? WIFEXITED(status) && WEXITSTATUS(status) == 0
