@@ -14,6 +14,7 @@
 #include "daemon/config.h"
 #include "daemon/knobs.h"
 #include "hypercall/backend.h"
+#include "hypercall/operation_times.h"
 #include "hypercall/transport.h"
 #include "pools/stats.h"
 
@@ -25,6 +26,7 @@ struct HostInfo {
   Bytes max_capacity;
   size_t workers = 0;
   StoreStats store;
+  OperationTimes::Snapshot operation_times{};
 };
 
 // What came of asking for memory back.

@@ -55,6 +55,7 @@ struct Config {
   int zstd_level = PageCodec::Config{}.zstd_level;
   LogLevel log_level = LogLevel::kInfo;
 
+  std::string metrics_address;  // empty: none
   std::string control_socket{kDefaultControlSocket};
   mode_t control_mode = 0600;
   std::string loopback_socket = "/run/tmemd/loopback.sock";

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "daemon/hypervisor_factory.h"
+#include "daemon/metrics.h"
 #include "daemon/service_notifier.h"
 #include "daemon/version.h"
 
@@ -63,12 +64,23 @@ Result<std::unique_ptr<Daemon>> Daemon::Create(const Config& config, ConfigSourc
   if (!server) return std::unexpected(std::move(server).error().Within("control.socket"));
   daemon->server_ = std::move(*server);
 
+  TMEM_TRY(daemon->ServeMetrics(config.metrics_address));
+
   daemon->recovering_ = daemon->service_->RecoveryLine().has_value();
   TMEM_TRY(daemon->service_->Start());
   daemon->watchdog_interval_ = service_notifier::WatchdogInterval();
   spdlog::info("tmemd {} serves {} guests, control socket {}", Version(),
                daemon->service_->Host().hypervisor, config.control_socket);
   return daemon;
+}
+
+Result<void> Daemon::ServeMetrics(const std::string& address) {
+  if (address.empty()) return {};
+  auto metrics = MetricsServer::Create(address, [this] { return CollectMetrics(*service_); });
+  if (!metrics) return std::unexpected(std::move(metrics).error().Within("metrics.address"));
+  metrics_ = std::move(*metrics);
+  spdlog::info("metrics at {}, port {}", address, metrics_->port());
+  return {};
 }
 
 Result<void> Daemon::Run() {
@@ -83,8 +95,10 @@ Result<void> Daemon::Run() {
 Result<void> Daemon::WaitAndHandle() {
   // Asked for anew each time: the backend may have come to watch other descriptors.
   const std::vector<int> backend_fds = service_->PollFds();
-  std::vector<pollfd> fds = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                             {.fd = server_->fd(), .events = POLLIN, .revents = 0}};
+  std::vector<pollfd> fds = {
+      {.fd = signals_.get(), .events = POLLIN, .revents = 0},
+      {.fd = server_->fd(), .events = POLLIN, .revents = 0},
+      {.fd = metrics_ ? metrics_->fd() : -1, .events = POLLIN, .revents = 0}};
   for (const int fd : backend_fds) fds.push_back({.fd = fd, .events = POLLIN, .revents = 0});
 
   if (::poll(fds.data(), fds.size(), Timeout()) < 0 && errno != EINTR) {
@@ -93,7 +107,8 @@ Result<void> Daemon::WaitAndHandle() {
   const auto is_ready = [](const pollfd& fd) { return fd.revents != 0; };
   if (is_ready(fds[0])) HandleSignal();
   if (is_ready(fds[1])) server_->HandleEvents();
-  if (std::any_of(fds.begin() + 2, fds.end(), is_ready)) service_->HandleEvents();
+  if (is_ready(fds[2])) metrics_->HandleEvents();
+  if (std::any_of(fds.begin() + 3, fds.end(), is_ready)) service_->HandleEvents();
   service_->DoWhatIsDue();
   FeedWatchdog();
   ReportRecovery();

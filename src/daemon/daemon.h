@@ -9,6 +9,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -16,6 +17,7 @@
 #include "daemon/config.h"
 #include "daemon/control_handler.h"
 #include "daemon/control_server.h"
+#include "daemon/metrics_server.h"
 #include "daemon/service.h"
 
 namespace tmem::daemon {
@@ -40,6 +42,7 @@ class Daemon {
  private:
   explicit Daemon(ConfigSource source) : source_(std::move(source)) {}
 
+  Result<void> ServeMetrics(const std::string& address);
   Result<void> WaitAndHandle();
   void HandleSignal();
   void Reload();
@@ -53,6 +56,7 @@ class Daemon {
   std::unique_ptr<Service> service_;
   std::unique_ptr<ControlHandler> handler_;
   std::unique_ptr<ControlServer> server_;
+  std::unique_ptr<MetricsServer> metrics_;  // null: nobody asked for metrics
   std::optional<std::chrono::milliseconds> watchdog_interval_;
   TimePoint watchdog_due_{};
   bool recovering_ = false;  // the search for pages of a daemon before this one was not over

@@ -143,6 +143,24 @@ std::optional<std::string> Folder::Read(const KnobValue& value) {
 
 std::string Folder::Allowed() { return "the absolute path of a folder, or \"\""; }
 
+std::optional<std::string> LoopbackAddress::Read(const KnobValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (text == nullptr) return std::nullopt;
+  if (text->empty()) return *text;
+  for (const std::string_view host : {"127.0.0.1:", "[::1]:"}) {
+    if (!text->starts_with(host)) continue;
+    const std::string digits = text->substr(host.size());
+    const auto port = ReadInteger(digits);
+    const bool is_port = port && *port <= UINT16_MAX && !digits.starts_with('-');
+    return is_port ? std::optional(*text) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+std::string LoopbackAddress::Allowed() {
+  return "\"127.0.0.1:PORT\", \"[::1]:PORT\" (port 0: any, told in the log), or \"\"";
+}
+
 std::optional<std::vector<std::string>> Words::Read(const KnobValue& value) {
   std::vector<std::string> words;
   if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {

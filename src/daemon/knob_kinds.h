@@ -80,6 +80,13 @@ struct Folder {
   static std::string Allowed();
 };
 
+// An address of this host that no other host reaches, and a port; or empty.
+struct LoopbackAddress {
+  static std::optional<std::string> Read(const KnobValue& value);
+  static KnobValue Write(const std::string& value) { return value; }
+  static std::string Allowed();
+};
+
 // A list of strings; on a command line, separated by commas.
 struct Words {
   static std::optional<std::vector<std::string>> Read(const KnobValue& value);

@@ -127,6 +127,8 @@ std::vector<DaemonKnob> MakeServiceKnobs() {
                             FIELD(loopback_socket), "Where loopback guests connect.")),
       Make<Config>("loopback.mode", kRestart, kinds::Mode{}, FIELD(loopback_mode),
                    "Who may be a loopback guest."),
+      Make<Config>("metrics.address", kRestart, kinds::LoopbackAddress{}, FIELD(metrics_address),
+                   "Where Prometheus finds metrics, at /metrics. Empty: nowhere."),
       Make<Config>("limits.queues", kRestart, kinds::Number<uint32_t>{1, TMEMIF_MAX_QUEUES},
                    FIELD(limits.max_queues), "Queues of one guest, at most."),
       Make<Config>("limits.ring-page-order", kRestart,

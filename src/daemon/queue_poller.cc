@@ -55,7 +55,7 @@ bool QueuePoller::Round(PageCodec& codec) {
 bool QueuePoller::Turn(Entry& entry, PageCodec& codec) {
   if (entry.broken) return false;
   const uint64_t before = entry.queue->requests();
-  const auto outcome = entry.queue->Process(codec, kTurnBudget);
+  const auto outcome = entry.queue->Process(codec, kTurnBudget, &times_);
   if (outcome == Queue::Turn::kBroken) {
     entry.broken = true;
     if (entry.listening) Mute(entry);

@@ -9,7 +9,7 @@
 // normal; after that its notifications are heard once in kMuteTime at most, while its ring is
 // still looked at in every round.
 //
-// Threads: one worker calls everything here, except Wake(), which any thread may call.
+// Threads: one worker calls everything here, except Wake() and times(), which any thread may call.
 #ifndef TMEM_DAEMON_QUEUE_POLLER_H_
 #define TMEM_DAEMON_QUEUE_POLLER_H_
 
@@ -22,6 +22,7 @@
 #include "base/unique_fd.h"
 #include "base/units.h"
 #include "compress/page_codec.h"
+#include "hypercall/operation_times.h"
 #include "hypercall/queue.h"
 
 namespace tmem::daemon {
@@ -52,6 +53,8 @@ class QueuePoller {
   // Ends Sleep(), the one under way or the next.
   void Wake();
 
+  const OperationTimes& times() const { return times_; }
+
  private:
   struct Entry {
     std::shared_ptr<Queue> queue;
@@ -63,7 +66,7 @@ class QueuePoller {
   };
 
   QueuePoller(const Clock& clock, UniqueFd epoll, UniqueFd wake)
-      : clock_(clock), epoll_(std::move(epoll)), wake_(std::move(wake)) {}
+      : clock_(clock), epoll_(std::move(epoll)), wake_(std::move(wake)), times_(clock) {}
 
   bool Turn(Entry& entry, PageCodec& codec);
   void Listen(Entry& entry);
@@ -75,6 +78,7 @@ class QueuePoller {
   const Clock& clock_;
   const UniqueFd epoll_;
   const UniqueFd wake_;
+  OperationTimes times_;
   std::vector<Entry> queues_;
 };
 

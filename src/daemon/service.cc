@@ -153,7 +153,8 @@ HostInfo Service::Host() const {
           .config = host_.config(),
           .max_capacity = host_.max_capacity(),
           .workers = workers_->size(),
-          .store = store_->Stats()};
+          .store = store_->Stats(),
+          .operation_times = workers_->Times()};
 }
 
 std::optional<ConnectionInfo> Service::Find(const std::string& guest) const {

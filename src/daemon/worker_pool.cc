@@ -152,6 +152,15 @@ bool WorkerPool::Responsive() {
   return all;
 }
 
+OperationTimes::Snapshot WorkerPool::Times() const {
+  OperationTimes::Snapshot all{};
+  for (const Slot& slot : workers_) {
+    const auto times = slot.worker->times().Take();
+    for (size_t i = 0; i < all.size(); ++i) all[i] += times[i];
+  }
+  return all;
+}
+
 uint32_t DefaultWorkers() {
   const uint32_t processors = std::thread::hardware_concurrency();
   return std::max(processors, 2u) - 1;

@@ -40,6 +40,8 @@ class Worker {
   // Posts and waits until it ran.
   void Call(const Task& task);
 
+  const OperationTimes& times() const { return poller_->times(); }
+
   // For tasks.
   QueuePoller& poller() { return *poller_; }
   void Configure(const WorkerConfig& config);
@@ -80,6 +82,9 @@ class WorkerPool final : public QueueHost {
   bool Responsive();
 
   size_t size() const { return workers_.size(); }
+
+  // Of all workers together.
+  OperationTimes::Snapshot Times() const;
 
  private:
   struct Slot {

@@ -105,12 +105,13 @@ Queue::Queue(Store& store, std::shared_ptr<Guest> guest, Parts parts, OnViolatio
       ring_(parts_.ring->bytes(), parts_.ring_page_order),
       first_(ring_.answered()) {}
 
-Queue::Turn Queue::Process(PageCodec& codec, PageCount budget) {
+Queue::Turn Queue::Process(PageCodec& codec, PageCount budget, OperationTimes* times) {
   Turn turn = Turn::kIdle;
   uint64_t spent = 0;
   while (spent < budget.value && NextRequest(turn)) {
     if ((unshown_gets_ & ObjectsChangedBy(*request_)) != 0) Push();
-    const Outcome outcome = Execute(codec);
+    const bool timed = times != nullptr && times->IsNext();
+    const Outcome outcome = timed ? ExecuteTimed(codec, *times) : Execute(codec);
     spent += outcome.cost + 1;  // an operation that moves nothing is not free either
     if (outcome.finished) Finish(outcome);
   }
@@ -197,6 +198,15 @@ Queue::Outcome Queue::Execute(PageCodec& codec) {
     default:
       return {.status = Negative(TMEMIF_ENOSYS)};
   }
+}
+
+Queue::Outcome Queue::ExecuteTimed(PageCodec& codec, OperationTimes& times) {
+  const bool of_pages = request_->op == TMEMIF_OP_PUT_PAGE || request_->op == TMEMIF_OP_GET_PAGE ||
+                        request_->op == TMEMIF_OP_FLUSH_PAGE;
+  times.Begin();
+  const Outcome outcome = Execute(codec);
+  times.End(request_->op, of_pages ? request_->u.page.nr_pages : 1);
+  return outcome;
 }
 
 RingPosition Queue::Position() const {

@@ -23,6 +23,7 @@
 #include "base/units.h"
 #include "compress/page_codec.h"
 #include "hypercall/abi/tmemif.h"
+#include "hypercall/operation_times.h"
 #include "hypercall/request.h"
 #include "hypercall/ring.h"
 #include "hypercall/transport.h"
@@ -56,7 +57,8 @@ class Queue {
 
   // Executes requests until none is waiting or about `budget` pages were moved, then notifies the
   // frontend if it asked for that. Flushes of large objects and pools go on in later turns.
-  Turn Process(PageCodec& codec, PageCount budget);
+  // Some requests are timed for `times`, if it is given.
+  Turn Process(PageCodec& codec, PageCount budget, OperationTimes* times = nullptr);
 
   // Asks the frontend to notify us of the next request. True if one came meanwhile, or is not
   // finished: do not sleep. A broken queue waits for nothing.
@@ -85,6 +87,7 @@ class Queue {
   void Break(std::string_view reason);
 
   Outcome Execute(PageCodec& codec);
+  Outcome ExecuteTimed(PageCodec& codec, OperationTimes& times);
   // Of the request in hand.
   RingPosition Position() const;
   Outcome NewPool();

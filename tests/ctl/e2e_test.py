@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 
 TMEMD = os.environ["TMEMD"]
 TMEMCTL = os.environ["TMEMCTL"]
@@ -645,6 +646,86 @@ class ReclaimTest(TestCase):
         self.assertEqual(guest.tell(f"put {cache} 100"), 0)
         self.ctl(daemon, "set", "capacity=default")
         self.assertEqual(guest.tell(f"put {cache} 100"), 100)
+
+
+class MetricsTest(TestCase):
+    """What Prometheus gets, and what is packaged for it."""
+
+    PACKAGED = os.path.join(os.path.dirname(__file__), "../../packaging/prometheus")
+
+    def scraped(self, daemon):
+        port = daemon.wait_for_line("metrics at").rsplit(" ", 1)[1]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE) as answer:
+            return answer.read().decode()
+
+    def test_a_running_daemon_is_scraped(self):
+        daemon = self.start("metrics.address = \"127.0.0.1:0\"\n")
+        guest = self.guest(daemon, "db1")
+        domid = guest.greeting.split()[1]
+        pool = guest.tell("pool persistent")
+        self.assertEqual(guest.tell(f"put {pool} 1000"), 1000)
+        self.assertEqual(guest.tell(f"get {pool} 1000"), 1000)
+        text = self.scraped(daemon)
+        labels = f'guest="db1",domid="{domid}"'
+        for line in ['tmemd_capacity_bytes 268435456', 'tmemd_guests 1',
+                     'tmemd_puts_total{result="stored"} 1000',
+                     f'tmemd_guest_gets_total{{{labels},result="found"}} 1000',
+                     f'tmemd_guest_pages{{{labels},class="persistent"}} 1000',
+                     f'tmemd_guest_cap_bytes{{{labels}}} +Inf',
+                     f'tmemd_guest_connected{{{labels}}} 1']:
+            self.assertIn(line + "\n", text)
+        timed = re.search(r'duration_seconds_count{operation="put_page"} (\d+)', text)
+        self.assertGreater(int(timed[1]), 0)
+        self.assertEqual(daemon.stop(), 0)
+
+        promtool = subprocess.run(["promtool", "check", "metrics"], input=text, text=True,
+                                  capture_output=True, timeout=DEADLINE, check=False)
+        # The library's own metrics are not ours to name.
+        wrong = [line for line in (promtool.stdout + promtool.stderr).splitlines()
+                 if not line.startswith("exposer_")]
+        self.assertEqual(wrong, [])
+
+        # Whatever the rules and the dashboard ask for exists.
+        names = set(re.findall(r"^(tmemd_\w+)", text, re.MULTILINE))
+        for file in ["tmemd.rules.yml", "tmemd.dashboard.json"]:
+            with open(os.path.join(self.PACKAGED, file), encoding="utf-8") as asked:
+                self.assertEqual(set(re.findall(r"tmemd_\w+", asked.read())) - names, set())
+
+    def test_the_alert_rules_are_right(self):
+        run_rules = run("promtool", "check", "rules", os.path.join(self.PACKAGED, "tmemd.rules.yml"))
+        self.assertEqual(run_rules.returncode, 0, run_rules.stderr + run_rules.stdout)
+
+    def test_an_address_that_is_taken_is_told(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            self.assert_tmemd_fails(
+                ["--hypervisor", "loopback", "--control-socket", self.path("c"),
+                 "--loopback-socket", self.path("l"), "--set", f"metrics.address={address}"], 4,
+                f"cannot listen on {address}: Address already in use; another program is there")
+
+    def test_other_hosts_are_not_served(self):
+        self.assert_tmemd_fails(["--set", "metrics.address=0.0.0.0:9641"], 2, "127.0.0.1:PORT")
+
+    def test_nobody_listens_if_not_asked_to(self):
+        daemon = self.start()
+        with open(f"/proc/{daemon.process.pid}/net/tcp", encoding="utf-8") as table:
+            sockets = {line.split()[9] for line in table.readlines()[1:]}
+        held = {os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}")
+                for fd in os.listdir(f"/proc/{daemon.process.pid}/fd")}
+        self.assertEqual(held & {f"socket:[{inode}]" for inode in sockets}, set())
+
+    def test_those_who_say_nothing_hold_up_neither_scrapes_nor_the_end(self):
+        daemon = self.start("metrics.address = \"127.0.0.1:0\"\n")
+        port = int(daemon.wait_for_line("metrics at").rsplit(" ", 1)[1])
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            self.assertIn("tmemd_guests 0\n", answer.read().decode())
+        silent += [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+        self.assertEqual(daemon.stop(), 0)
+        for connection in silent:
+            connection.close()
 
 
 class CompletionTest(TestCase):

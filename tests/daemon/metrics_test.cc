@@ -1,0 +1,69 @@
+#include "daemon/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <prometheus/text_serializer.h>
+
+#include <limits>
+#include <set>
+
+#include "daemon/fake_administration.h"
+
+namespace tmem::daemon {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+std::string TextOf(const Administration& administration) {
+  return prometheus::TextSerializer().Serialize(CollectMetrics(administration));
+}
+
+TEST(MetricsTest, EveryFamilyHasHelpAndAName) {
+  FakeAdministration administration;
+  administration.AddGuest(1, "db1");
+  std::set<std::string> names;
+  for (const auto& family : CollectMetrics(administration)) {
+    EXPECT_THAT(family.name, testing::StartsWith("tmemd_"));
+    EXPECT_THAT(family.help, testing::EndsWith("."));
+    EXPECT_FALSE(family.metric.empty()) << family.name;
+    EXPECT_TRUE(names.insert(family.name).second) << family.name << " twice";
+    EXPECT_EQ(family.name.ends_with("_total"), family.type == prometheus::MetricType::Counter)
+        << family.name;
+  }
+}
+
+TEST(MetricsTest, AGuestsCountersAreToldByResult) {
+  FakeAdministration administration;
+  administration.AddGuest(7, "db1");
+  administration.stats(7).counters = {.puts = 9,
+                                      .puts_stored = 4,
+                                      .puts_no_memory = 3,
+                                      .puts_frozen = 2,
+                                      .gets = 5,
+                                      .gets_found = 1};
+  const std::string text = TextOf(administration);
+  for (const char* line : {"puts_total{guest=\"db1\",domid=\"7\",result=\"stored\"} 4\n",
+                           "puts_total{guest=\"db1\",domid=\"7\",result=\"no_memory\"} 3\n",
+                           "puts_total{guest=\"db1\",domid=\"7\",result=\"frozen\"} 2\n",
+                           "gets_total{guest=\"db1\",domid=\"7\",result=\"found\"} 1\n",
+                           "gets_total{guest=\"db1\",domid=\"7\",result=\"missed\"} 4\n",
+                           "cap_bytes{guest=\"db1\",domid=\"7\"} +Inf\n"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("tmemd_guest_") + line));
+  }
+}
+
+TEST(MetricsTest, NoNameBreaksTheText) {
+  FakeAdministration administration;
+  administration.AddGuest(1, "a\xff");
+  administration.AddGuest(2, "a\xfe");
+  administration.AddGuest(3, "b\"} 1\nevil 2");
+  const std::string text = TextOf(administration);
+  EXPECT_THAT(text, Not(HasSubstr("\xff")));
+  EXPECT_THAT(text, HasSubstr("tmemd_guest_weight{guest=\"a\xEF\xBF\xBD\",domid=\"1\"} 100\n"));
+  EXPECT_THAT(text, HasSubstr("tmemd_guest_weight{guest=\"a\xEF\xBF\xBD\",domid=\"2\"} 100\n"));
+  EXPECT_THAT(text, Not(HasSubstr("\nevil 2")));
+}
+
+}  // namespace
+}  // namespace tmem::daemon
