@@ -143,22 +143,22 @@ std::optional<std::string> Folder::Read(const KnobValue& value) {
 
 std::string Folder::Allowed() { return "the absolute path of a folder, or \"\""; }
 
+// No ::1: Debian builds the library that speaks HTTP without IPv6.
+constexpr std::string_view kLoopbackHost = "127.0.0.1:";
+
 std::optional<std::string> LoopbackAddress::Read(const KnobValue& value) {
   const auto* text = std::get_if<std::string>(&value);
   if (text == nullptr) return std::nullopt;
   if (text->empty()) return *text;
-  for (const std::string_view host : {"127.0.0.1:", "[::1]:"}) {
-    if (!text->starts_with(host)) continue;
-    const std::string digits = text->substr(host.size());
-    const auto port = ReadInteger(digits);
-    const bool is_port = port && *port <= UINT16_MAX && !digits.starts_with('-');
-    return is_port ? std::optional(*text) : std::nullopt;
-  }
-  return std::nullopt;
+  if (!text->starts_with(kLoopbackHost)) return std::nullopt;
+  const std::string digits = text->substr(kLoopbackHost.size());
+  const auto port = ReadInteger(digits);
+  const bool is_port = port && *port <= UINT16_MAX && !digits.starts_with('-');
+  return is_port ? std::optional(*text) : std::nullopt;
 }
 
 std::string LoopbackAddress::Allowed() {
-  return "\"127.0.0.1:PORT\", \"[::1]:PORT\" (port 0: any, told in the log), or \"\"";
+  return "\"127.0.0.1:PORT\" (port 0: any, told in the log), or \"\"";
 }
 
 std::optional<std::vector<std::string>> Words::Read(const KnobValue& value) {

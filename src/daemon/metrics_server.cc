@@ -33,20 +33,13 @@ std::vector<std::string> HttpOptions(const std::string& address) {
 
 // prometheus-cpp does not tell why nobody can listen there: the errno of a try of our own, or 0.
 int WhyNobodyListensAt(const std::string& address) {
-  const auto port = htons(static_cast<uint16_t>(std::atoi(&address[address.rfind(':') + 1])));
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = port;
-  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = port;
-  v6.sin6_addr = IN6ADDR_LOOPBACK_INIT;
-  const bool is_v6 = address.starts_with('[');
-  const UniqueFd fd(::socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in there{};
+  there.sin_family = AF_INET;
+  there.sin_port = htons(static_cast<uint16_t>(std::atoi(&address[address.rfind(':') + 1])));
+  there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return errno;
-  const int bound = is_v6 ? ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&v6), sizeof v6)
-                          : ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
+  const int bound = ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&there), sizeof there);
   return bound == 0 ? 0 : errno;
 }
 
@@ -57,8 +50,7 @@ std::string_view HintAt(int error_number) {
     case EACCES:
       return "; choose a port above 1023";
     case EAFNOSUPPORT:
-    case EADDRNOTAVAIL:
-      return "; the host or the unit for systemd denies it (docs/tmemd.md, Metrics)";
+      return "; the unit for systemd denies it (docs/tmemd.md, Metrics)";
     default:
       return "";
   }
