@@ -52,6 +52,21 @@ void Guest::SetSettings(const GuestSettings& settings) {
   }
 }
 
+void Guest::NoteRefusal(Refusal why) {
+  refusals_[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+  last_refusal_.store(static_cast<uint32_t>(why), std::memory_order_relaxed);
+}
+
+RefusalTally Guest::refusals() const {
+  RefusalTally tally;
+  for (size_t i = 0; i < kRefusals; ++i) {
+    tally.counts[i] = refusals_[i].load(std::memory_order_relaxed);
+  }
+  const uint32_t last = last_refusal_.load(std::memory_order_relaxed);
+  if (last != kNoRefusal) tally.last = static_cast<Refusal>(last);
+  return tally;
+}
+
 std::optional<Guest::Pool> Guest::FindInState(PoolId pool, uint64_t state) const {
   if (pool.value >= kMaxPoolsPerGuest) return std::nullopt;
   const std::atomic<uint64_t>& word = WordOf(pool);

@@ -24,6 +24,7 @@
 #include "pools/ledger.h"
 #include "pools/settings.h"
 #include "pools/shared_pools.h"
+#include "pools/shares.h"
 #include "pools/stats.h"
 #include "pools/store.h"
 
@@ -56,6 +57,9 @@ class Guest {
   CompressMode compress(PageClass page_class) const {
     return compress_[static_cast<int>(page_class)].load(std::memory_order_relaxed);
   }
+
+  void NoteRefusal(Refusal why);
+  RefusalTally refusals() const;
 
   // nullopt: no such pool, or it is being destroyed.
   std::optional<Pool> Find(PoolId pool) const;
@@ -113,6 +117,11 @@ class Guest {
   // Hot copies of settings. Relaxed: they take effect soon, not at once.
   std::atomic<bool> frozen_;
   std::array<std::atomic<CompressMode>, kPageClasses> compress_;
+
+  // Relaxed: figures to look at.
+  static constexpr uint32_t kNoRefusal = UINT32_MAX;
+  std::array<std::atomic<uint64_t>, kRefusals> refusals_{};
+  std::atomic<uint32_t> last_refusal_ = kNoRefusal;
 
   Mutex ending_{LockRank::kEnding};
   mutable Mutex mutex_{LockRank::kLeaf};

@@ -74,8 +74,8 @@ class Keyspace::Freed {
 
 std::shared_ptr<Keyspace> Keyspace::Create(Memory& memory, NodeBlocks& blocks,
                                            ObjectRecords& records, const Identity& identity,
-                                           uint32_t weight, uint32_t reserve) {
-  const Memory::StakeId stake = memory.Join(weight, reserve);
+                                           const Terms& terms) {
+  const Memory::StakeId stake = memory.Join(terms);
   std::shared_ptr<Keyspace> keyspace(new Keyspace(memory, stake, blocks, records, identity));
   memory.SetEvictable(stake, keyspace);
   return keyspace;
@@ -85,10 +85,13 @@ Keyspace::Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks,
                    ObjectRecords& records, const Identity& identity)
     : memory_(memory),
       stake_(stake),
+      shrinks_(memory.ShrinkFlag(stake)),
       hash_key_(identity.hash_key),
       nodes_(blocks),
       heaps_{Heap(memory, stake, identity.id, PageClass::kEphemeral),
-             Heap(memory, stake, identity.id, PageClass::kPersistent)} {
+             Heap(memory, stake, identity.id, PageClass::kPersistent)},
+      ghosts_{Ghosts(PageClass::kEphemeral, memory.ghost_sampling()),
+              Ghosts(PageClass::kPersistent, memory.ghost_sampling())} {
   for (uint32_t number = 0; number < kPartitions; ++number) {
     partitions_[number] = std::make_unique<Partition>(identity, records, number);
   }
@@ -513,6 +516,11 @@ void Keyspace::EvictRecord(SegmentId segment, uint32_t slot, Freed& freed) {
     return;
   }
   ++partition.pools[found.object->pool].counters.evicted;
+  if (memory_.watches_ghosts()) {
+    const uint64_t hash = ObjectTable::Hash(hash_key_, found.object->pool, found.object->id);
+    ghosts_[static_cast<size_t>(PageClass::kEphemeral)].Lost(PageHash(hash, header.index),
+                                                             old.charge());
+  }
   freed.Add(TakeOut(partition, PageClass::kEphemeral, found, header.index));
 }
 
@@ -530,6 +538,30 @@ bool Keyspace::EvictOldestSegment() {
   }
   from.LetGo(segment);
   return true;
+}
+
+// ---- what more memory would save ----
+
+uint64_t Keyspace::PageHash(uint64_t hash, uint32_t index) {
+  uint64_t mixed = (hash ^ index) * 0x9e3779b97f4a7c15;  // 2^64 / golden ratio, odd
+  mixed = (mixed ^ mixed >> 32) * 0xd6e8feb86659fd93;    // rrmxmx's, P. Evensen
+  return mixed ^ mixed >> 32;
+}
+
+void Keyspace::NoteRefused(const PageRef& ref, PageClass page_class, std::optional<Bytes> charge) {
+  if (!memory_.watches_ghosts()) return;
+  ghosts_[static_cast<size_t>(page_class)].Lost(PageHash(HashOf(ref), ref.index.value), charge);
+}
+
+void Keyspace::NoteMissed(const PageRef& ref) {
+  if (!memory_.watches_ghosts()) return;
+  ghosts_[static_cast<size_t>(PageClass::kEphemeral)].Missed(
+      PageHash(HashOf(ref), ref.index.value));
+}
+
+// One segment more can hold pages of either class.
+std::optional<double> Keyspace::TakeSaved() {
+  return std::max(ghosts_[0].TakeSaved(), ghosts_[1].TakeSaved());
 }
 
 size_t Keyspace::bytes() const {

@@ -17,11 +17,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/mutex.h"
 #include "base/units.h"
 #include "compress/page_codec.h"
+#include "pools/ghosts.h"
 #include "pools/heap.h"
 #include "pools/ledger.h"
 #include "pools/object_records.h"
@@ -59,15 +61,22 @@ class Keyspace final : public Evictable {
     uint64_t hash_key;
   };
 
-  // Takes a stake in `memory`, with this keyspace to evict from. `reserve` in segments.
+  // Takes a stake in `memory`, with this keyspace to evict from.
   static std::shared_ptr<Keyspace> Create(Memory& memory, NodeBlocks& blocks,
                                           ObjectRecords& records, const Identity& identity,
-                                          uint32_t weight, uint32_t reserve);
+                                          const Terms& terms);
   // REQUIRES: no pages are left, or the keyspace was abandoned.
   ~Keyspace() override;
 
   Memory::StakeId stake() const { return stake_; }
   Heap& heap(PageClass page_class) { return heaps_[static_cast<int>(page_class)]; }
+
+  // Whether a persistent put is to be refused for what the owner holds already, so that it shrinks
+  // as its pages go. Costs a look at flags that seldom change.
+  bool MustShrink() const {
+    return shrinks_->load(std::memory_order_relaxed) && memory_.crowded() &&
+           memory_.MustShrink(stake_);
+  }
 
   // ---- page operations ----
 
@@ -137,6 +146,13 @@ class Keyspace final : public Evictable {
   // ---- memory ----
 
   bool EvictOldestSegment() override;
+
+  // What more memory would save, while the policy watches that. To be told of persistent puts
+  // refused and ephemeral gets missed; evictions it knows of. `charge`: if it is known.
+  void NoteRefused(const PageRef& ref, PageClass page_class, std::optional<Bytes> charge);
+  void NoteMissed(const PageRef& ref);
+  std::optional<double> TakeSaved() override;
+
   // Heap memory of partitions, trees and segment tables.
   size_t bytes() const;
 
@@ -167,6 +183,8 @@ class Keyspace final : public Evictable {
   Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks, ObjectRecords& records,
            const Identity& identity);
 
+  // Of a whole handle, for ghosts. `hash`: as HashOf.
+  static uint64_t PageHash(uint64_t hash, uint32_t index);
   uint64_t HashOf(const PageRef& ref) const {
     return ObjectTable::Hash(hash_key_, ref.pool, ref.object);
   }
@@ -198,9 +216,11 @@ class Keyspace final : public Evictable {
 
   Memory& memory_;
   const Memory::StakeId stake_;
+  const std::shared_ptr<const std::atomic<bool>> shrinks_;
   const uint64_t hash_key_;
   NodeMemory nodes_;  // of all partitions
   std::array<Heap, kPageClasses> heaps_;
+  std::array<Ghosts, kPageClasses> ghosts_;
   std::array<std::unique_ptr<Partition>, kPartitions> partitions_;
 };
 

@@ -20,4 +20,11 @@ Result<void> GuestSettings::Validate() const {
   return {};
 }
 
+Result<void> PolicySettings::Validate() const {
+  if (surrender_percent <= kMaxSurrenderPercent) return {};
+  return Fail(ErrorCode::kInvalid,
+              fmt::format("surrender percent {} is out of range; allowed are 0 to {}",
+                          surrender_percent, kMaxSurrenderPercent));
+}
+
 }  // namespace tmem

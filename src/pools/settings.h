@@ -1,9 +1,12 @@
-// What an administrator sets for one guest. Plain data; the store keeps a copy of its own.
+// What an administrator sets: for one guest, and how memory is divided among all. Plain data; the
+// store keeps a copy of its own.
 #ifndef TMEM_POOLS_SETTINGS_H_
 #define TMEM_POOLS_SETTINGS_H_
 
+#include <array>
 #include <cstdint>
 #include <set>
+#include <string_view>
 
 #include "base/result.h"
 #include "base/units.h"
@@ -22,9 +25,10 @@ struct GuestSettings {
   static constexpr uint32_t kMinWeight = 1;
   static constexpr uint32_t kMaxWeight = 65535;
 
-  uint32_t weight = 100;   // relative share of ephemeral memory, kMinWeight..kMaxWeight
+  uint32_t weight = 100;   // relative share of what nobody is guaranteed, kMinWeight..kMaxWeight
   Bytes reserve{0};        // always available to this guest's persistent pages
   Bytes cap = kUnlimited;  // both classes together, as stored, never exceed this
+  Bytes surrendered{0};    // of the guest's own memory, unless Store::SetSurrendered knows better
   CompressMode compress[kPageClasses] = {CompressMode::kFast, CompressMode::kFast};
   bool frozen = false;           // refuse puts
   std::set<Uuid> shared_auth{};  // shared pools that this guest may join
@@ -32,6 +36,25 @@ struct GuestSettings {
   bool operator==(const GuestSettings&) const = default;
 
   // kInvalid with one line for the first setting that is out of range, or reserve > cap.
+  Result<void> Validate() const;
+};
+
+// How memory is divided; policy.h says what each means.
+enum class PolicyKind : uint8_t { kGreedy, kStatic, kSurrender, kMaxMin, kSmartAlloc, kUtility };
+inline constexpr std::array<std::string_view, 6> kPolicyNames = {
+    "greedy", "static", "surrender", "max-min", "smart-alloc", "utility"};
+inline constexpr std::string_view NameOf(PolicyKind kind) {
+  return kPolicyNames[static_cast<size_t>(kind)];
+}
+
+struct PolicySettings {
+  static constexpr uint32_t kMaxSurrenderPercent = 1600;
+
+  PolicyKind kind = PolicyKind::kMaxMin;
+  uint32_t surrender_percent = 100;  // of what a guest surrendered, it may store; to the maximum
+
+  bool operator==(const PolicySettings&) const = default;
+
   Result<void> Validate() const;
 };
 

@@ -8,14 +8,14 @@ namespace tmem {
 
 namespace {
 constexpr uint32_t kPoolNumber = 0;  // a shared pool is the only one in its keyspace
+constexpr Terms kUnused{.weight = 0, .has_persistent = false};
 }  // namespace
 
 SharedPools::SharedPools(Memory& memory, NodeBlocks& blocks, ObjectRecords& records)
     : memory_(memory) {
   for (Place place = 0; place < kMaxSharedPools; ++place) {
-    pools_[place].keyspace =
-        Keyspace::Create(memory, blocks, records, {.id = place + 1, .hash_key = RandomKey()},
-                         GuestSettings::kMinWeight, /*reserve=*/0);
+    pools_[place].keyspace = Keyspace::Create(memory, blocks, records,
+                                              {.id = place + 1, .hash_key = RandomKey()}, kUnused);
   }
 }
 
@@ -37,13 +37,15 @@ void SharedPools::Resume(Place place, const Uuid& uuid, Ledger& ledger) {
   Pool& pool = pools_[place];
   pool.uuid = uuid;
   pool.members.push_back({&ledger, GuestSettings::kMinWeight});
+  Weigh(pool);
 }
 
-// The pool serves each of its members: it weighs as much as the heaviest.
+// The pool serves each of its members: it weighs as much as the heaviest. Without any it has no
+// share, and what it still holds goes first.
 void SharedPools::Weigh(const Pool& pool) {
-  uint32_t weight = GuestSettings::kMinWeight;
+  uint32_t weight = 0;
   for (const Member& member : pool.members) weight = std::max(weight, member.weight);
-  memory_.Change(pool.keyspace->stake(), weight, 0);
+  memory_.SetWeight(pool.keyspace->stake(), weight);
 }
 
 void SharedPools::Leave(Place place, Ledger& ledger) {

@@ -40,6 +40,19 @@ uint32_t SegmentsFor(Bytes bytes) {
 
 Bytes BytesOf(uint64_t segments) { return Bytes(segments * kSegmentSize); }
 
+// A cap counts bytes as stored and is exact (Ledger). In segments it only bounds how thinly these
+// may be spread: one partly used segment for each size of slot.
+uint32_t CapInSegments(Bytes cap) {
+  return cap == kUnlimited ? kNoLimit : SegmentsFor(cap) + static_cast<uint32_t>(SizeClassCount());
+}
+
+Terms TermsOf(const GuestSettings& settings) {
+  return {.weight = settings.weight,
+          .reserve = SegmentsFor(settings.reserve),
+          .cap = CapInSegments(settings.cap),
+          .surrendered = SegmentsIn(settings.surrendered)};
+}
+
 int IndexOf(PageClass page_class) { return static_cast<int>(page_class); }
 
 }  // namespace
@@ -62,6 +75,8 @@ class Store::Impl {
   std::vector<GuestId> Guests() const;
   Bytes FlushEphemeral(Guest& guest);
   Bytes SetCapacity(Bytes capacity);
+  Memory& memory() { return memory_; }
+  void Tick(TimePoint now);
 
   std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options,
                                               std::optional<RingPosition> at);
@@ -85,6 +100,7 @@ class Store::Impl {
 
   GuestStats StatsOf(Guest& guest);
   StoreStats Stats();
+  GuestShare ShareOf(const Guest& guest) const;
 
  private:
   Ground GroundOf(Guest& guest, PoolId pool, const std::optional<Guest::Pool>& found);
@@ -111,6 +127,7 @@ class Store::Impl {
   std::map<GuestId, std::shared_ptr<Guest>> guests_ TMEM_GUARDED_BY(mutex_);
   std::set<GuestId> survivors_ TMEM_GUARDED_BY(mutex_);  // of those: nobody added them yet
   PoolCounters retired_ TMEM_GUARDED_BY(mutex_);         // of guests that have gone
+  std::optional<TimePoint> last_tick_;                   // of the thread that calls Tick
   std::optional<Recovery> recovery_;  // the first to go: its threads work on all of the above
 };
 
@@ -122,7 +139,7 @@ Store::Impl::Impl(StoreFiles files, std::unique_ptr<Arena> arena, uint32_t capac
       arena_(std::move(arena)),
       object_records_(std::move(files.objects)),
       guest_records_(std::move(files.guests)),
-      memory_(*arena_, capacity),
+      memory_(*arena_, capacity, config.policy),
       shared_pools_(memory_, node_blocks_, object_records_) {
   recovery_.emplace(folder_ ? FindSurvivors() : std::vector<Recovery::Job>(),
                     config.recovery_threads);
@@ -179,8 +196,8 @@ Recovery::Job Store::Impl::TakeUpRecord(GuestRecords::Seat seat, std::vector<Obj
                                         std::vector<Arena::Survivor> segments) {
   const GuestSettings settings;  // until it is added
   const Keyspace::Identity identity{seat.keyspace(), seat.record().hash_key};
-  auto keyspace = Keyspace::Create(memory_, node_blocks_, object_records_, identity,
-                                   settings.weight, SegmentsFor(settings.reserve));
+  auto keyspace =
+      Keyspace::Create(memory_, node_blocks_, object_records_, identity, TermsOf(settings));
   for (const Arena::Survivor& segment : segments) {
     memory_.Adopt(keyspace->stake(), segment.owner.page_class);
   }
@@ -254,8 +271,7 @@ Result<std::shared_ptr<Guest>> Store::Impl::AddNewGuest(const GuestIdentity& ide
   auto seat = guest_records_.Take(identity.id, identity.uuid, identity.name);
   if (!seat) return Fail(ErrorCode::kExhausted, "the store has no memory for one guest more");
   auto keyspace = Keyspace::Create(memory_, node_blocks_, object_records_,
-                                   {seat->keyspace(), seat->record().hash_key}, settings.weight,
-                                   SegmentsFor(settings.reserve));
+                                   {seat->keyspace(), seat->record().hash_key}, TermsOf(settings));
   auto guest = std::make_shared<Guest>(settings, *std::move(seat), std::move(keyspace));
   MutexLock lock(mutex_);
   if (!guests_.emplace(identity.id, guest).second) {
@@ -277,8 +293,9 @@ void Store::Impl::RemoveGuest(GuestId id) {
   }
   guest->CloseForGood();
   if (const auto job = recovery_->Withdraw(id)) Drop(*job);
-  // Others' handles may keep the guest for a while, but not its reserve.
-  memory_.Change(guest->keyspace().stake(), GuestSettings::kMinWeight, 0);
+  // Others' handles may keep the guest for a while, but not its share.
+  memory_.Change(guest->keyspace().stake(), {.weight = 0});
+  memory_.SetSurrendered(guest->keyspace().stake(), 0);
   for (uint32_t pool = 0; pool < kMaxPoolsPerGuest; ++pool) {
     DestroyPool(*guest, PoolId{pool}, kNoBudget, /*at=*/std::nullopt);
   }
@@ -291,9 +308,11 @@ Result<void> Store::Impl::Configure(GuestId id, const GuestSettings& settings) {
   auto guest = Find(id);
   if (!guest) return std::unexpected(std::move(guest).error());
   (*guest)->SetSettings(settings);
-  memory_.Change((*guest)->keyspace().stake(), settings.weight, SegmentsFor(settings.reserve));
+  Keyspace& keyspace = (*guest)->keyspace();
+  memory_.Change(keyspace.stake(), TermsOf(settings));
   shared_pools_.SetWeight((*guest)->ledger(), settings.weight);
-  while ((*guest)->ledger().charged() > settings.cap && (*guest)->keyspace().EvictOldestSegment()) {
+  while ((*guest)->ledger().charged() > settings.cap && keyspace.EvictOldestSegment()) {
+    memory_.NoteEviction(keyspace.stake(), Eviction::kCap);
   }
   shared_pools_.Shrink((*guest)->ledger());
   return {};
@@ -326,6 +345,11 @@ Bytes Store::Impl::FlushEphemeral(Guest& guest) {
 Bytes Store::Impl::SetCapacity(Bytes capacity) {
   const uint32_t segments = std::clamp(SegmentsIn(capacity), 1u, arena_->max_segments());
   return BytesOf(memory_.SetCapacity(segments));
+}
+
+void Store::Impl::Tick(TimePoint now) {
+  if (last_tick_ && now > *last_tick_) memory_.Tick(now - *last_tick_);
+  last_tick_ = now;
 }
 
 // ---- pools ----
@@ -402,6 +426,7 @@ Charge Store::Impl::TakeCharge(Guest& guest, const Ground& ground, const PageRef
     charge = Charge::Take(guest.ledger(), amount);
   }
   while (!charge && amount <= guest.ledger().cap() && guest.keyspace().EvictOldestSegment()) {
+    memory_.NoteEviction(guest.keyspace().stake(), Eviction::kCap);
     charge = Charge::Take(guest.ledger(), amount);
   }
   return charge;
@@ -480,9 +505,33 @@ StoreStats Store::Impl::Stats() {
   return stats;
 }
 
+GuestShare Store::Impl::ShareOf(const Guest& guest) const {
+  const Memory::Standing standing = memory_.StandingOf(guest.keyspace().stake());
+  const PolicySettings policy = memory_.policy();
+  const Allotment& allotment = standing.allotment;
+  const uint64_t entitled = std::min<uint64_t>(allotment.entitled(), standing.claim.terms.cap);
+  return {.policy = policy.kind,
+          .weight = standing.claim.terms.weight,
+          .weights = standing.weights,
+          .persistent_held = BytesOf(standing.claim.persistent),
+          .entitled = BytesOf(entitled),
+          .reserve = BytesOf(allotment.reserve),
+          .for_surrendered = BytesOf(allotment.surrendered),
+          .of_unclaimed = BytesOf(allotment.share),
+          .unclaimed = BytesOf(standing.unclaimed),
+          .surrendered = BytesOf(standing.claim.terms.surrendered),
+          .surrender_percent = policy.surrender_percent,
+          .wants_more = standing.claim.wants_more,
+          .ephemeral_held = BytesOf(standing.claim.ephemeral),
+          .ephemeral_share = BytesOf(standing.ephemeral_share),
+          .refusals = guest.refusals(),
+          .evictions = standing.evictions};
+}
+
 // ---- the face ----
 
 Result<std::unique_ptr<Store>> Store::Create(const Config& config) {
+  TMEM_TRY(config.policy.Validate());
   const uint32_t capacity = SegmentsIn(config.capacity);
   if (capacity == 0) {
     return Fail(ErrorCode::kInvalid,
@@ -531,6 +580,13 @@ Result<GuestSettings> Store::SettingsOf(GuestId id) const {
   return (*guest)->settings();
 }
 
+Result<void> Store::SetSurrendered(GuestId id, Bytes surrendered) {
+  auto guest = impl_->Find(id);
+  if (!guest) return std::unexpected(std::move(guest).error());
+  impl_->memory().SetSurrendered((*guest)->keyspace().stake(), SegmentsIn(surrendered));
+  return {};
+}
+
 std::vector<GuestId> Store::Guests() const { return impl_->Guests(); }
 
 Result<Bytes> Store::FlushEphemeral(GuestId id) {
@@ -540,6 +596,16 @@ Result<Bytes> Store::FlushEphemeral(GuestId id) {
 }
 
 Bytes Store::SetCapacity(Bytes capacity) { return impl_->SetCapacity(capacity); }
+
+Result<void> Store::SetPolicy(const PolicySettings& settings) {
+  TMEM_TRY(settings.Validate());
+  impl_->memory().SetPolicy(settings);
+  return {};
+}
+
+PolicySettings Store::policy() const { return impl_->memory().policy(); }
+
+void Store::Tick(TimePoint now) { impl_->Tick(now); }
 
 std::expected<PoolId, NewPoolError> Store::NewPool(Guest& guest, const PoolOptions& options,
                                                    std::optional<RingPosition> at) {
@@ -560,19 +626,35 @@ PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCode
   const PageRef ref = ground.Ref(handle.object, handle.index);
   Keyspace& keyspace = *ground.keyspace;
   auto old_page = Keyspace::OldPage::kUntouched;
-  if (guest.frozen()) return keyspace.Refuse(ref, page_class, PutStatus::kFrozen, old_page);
+  const auto refuse = [&](Refusal why) {
+    guest.NoteRefusal(why);
+    const auto status = why == Refusal::kFrozen ? PutStatus::kFrozen : PutStatus::kNoMemory;
+    return keyspace.Refuse(ref, page_class, status, old_page);
+  };
+  if (guest.frozen()) return refuse(Refusal::kFrozen);
+  if (page_class == PageClass::kPersistent && keyspace.MustShrink()) {
+    keyspace.NoteRefused(ref, page_class, std::nullopt);
+    return refuse(Refusal::kEntitlement);
+  }
 
   const Payload payload = codec.Compress(page, guest.compress(page_class));
   const size_t length = payload.bytes.size();
   Charge charge = impl_->TakeCharge(guest, ground, ref, RecordCharge(length), old_page);
-  if (!charge) return keyspace.Refuse(ref, page_class, PutStatus::kNoMemory, old_page);
+  if (!charge) return refuse(Refusal::kCap);
   auto slot = keyspace.heap(page_class).Allocate(length);
   if (!slot && keyspace.MakeRoomByReplacing(ref, page_class)) {
     old_page = Keyspace::OldPage::kDropped;
     slot = keyspace.heap(page_class).Allocate(length);
   }
-  if (!slot) return keyspace.Refuse(ref, page_class, PutStatus::kNoMemory, old_page);
-  return keyspace.Publish(ref, page_class, payload, std::move(*slot), std::move(charge), old_page);
+  if (!slot) {
+    keyspace.NoteRefused(ref, page_class, RecordCharge(length));
+    return refuse(impl_->memory().WhyRefused(keyspace.stake(), page_class));
+  }
+  const PutStatus status =
+      keyspace.Publish(ref, page_class, payload, std::move(*slot), std::move(charge), old_page);
+  // An object of a shared pool that the guest had not the room to take over.
+  if (status == PutStatus::kNoMemory) guest.NoteRefusal(Refusal::kCap);
+  return status;
 }
 
 GetStatus Store::Get(Guest& guest, const Handle& handle, MutablePageView page, PageCodec& codec) {
@@ -580,9 +662,13 @@ GetStatus Store::Get(Guest& guest, const Handle& handle, MutablePageView page, P
   if (!ground) return GetStatus::kNoPool;
   const bool exclusive =
       ground.pool.page_class == PageClass::kEphemeral && !ground.pool.shared.has_value();
-  return ground.keyspace->Get(ground.Ref(handle.object, handle.index), ground.pool.page_class,
-                              exclusive ? Keyspace::Removal::kOnHit : Keyspace::Removal::kNever,
-                              page, codec);
+  const PageRef ref = ground.Ref(handle.object, handle.index);
+  const GetStatus status = ground.keyspace->Get(
+      ref, ground.pool.page_class,
+      exclusive ? Keyspace::Removal::kOnHit : Keyspace::Removal::kNever, page, codec);
+  const bool missed = status == GetStatus::kMiss || status == GetStatus::kEmpty;
+  if (missed && ground.pool.page_class == PageClass::kEphemeral) ground.keyspace->NoteMissed(ref);
+  return status;
 }
 
 namespace {
@@ -619,5 +705,11 @@ Result<GuestStats> Store::StatsOf(GuestId id) const {
 }
 
 StoreStats Store::Stats() const { return impl_->Stats(); }
+
+Result<GuestShare> Store::ShareOf(GuestId id) const {
+  auto guest = impl_->Find(id);
+  if (!guest) return std::unexpected(std::move(guest).error());
+  return impl_->ShareOf(**guest);
+}
 
 }  // namespace tmem

@@ -14,9 +14,10 @@
 // are added again or removed.
 //
 // Memory: pages live in segments of kSegmentSize, each owned by one guest (or one shared pool) and
-// one class. Segments in use never exceed the capacity; a guest's charge never exceeds its cap.
-// When memory is short, the oldest ephemeral segment of the guest furthest above its weighted
-// share is evicted; if there is none to evict, the put is refused.
+// one class. Segments in use never exceed the capacity; a guest's charge never exceeds its cap; its
+// reserve is available to its persistent pages at once. Beyond, the policy decides (policy.h): what
+// a guest's persistent pages may take, and, when memory is short, whose oldest ephemeral segment is
+// evicted. If there is none to evict, the put is refused.
 //
 // Threads: all methods may be called from any thread. Operations on different partitions run in
 // parallel; no lock is held across compression. Operations of one guest on one object that are
@@ -24,6 +25,7 @@
 #ifndef TMEM_POOLS_STORE_H_
 #define TMEM_POOLS_STORE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -31,10 +33,12 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "compress/page_codec.h"
 #include "pools/settings.h"
+#include "pools/shares.h"
 #include "pools/stats.h"
 
 namespace tmem {
@@ -100,6 +104,7 @@ class Store {
     Bytes max_capacity = kUnlimited;   // upper bound of SetCapacity; default: 4 x capacity. Address
                                        // space is reserved for it, memory is not.
     bool shared_auth_default = false;  // may guests join shared pools that nobody authorized?
+    PolicySettings policy{};
   };
 
   // kInvalid for a capacity below one segment, kExhausted if the address space cannot be reserved;
@@ -137,6 +142,11 @@ class Store {
   Result<GuestSettings> SettingsOf(GuestId id) const;
   std::vector<GuestId> Guests() const;
 
+  // How much of its own memory the guest has given up, as observed: on Xen its static maximum less
+  // its current allocation. From then on in place of its settings'. Counts for the next segment, in
+  // whole segments.
+  Result<void> SetSurrendered(GuestId id, Bytes surrendered);
+
   // Drops the guest's ephemeral pages in private pools. Returns the bytes given back.
   Result<Bytes> FlushEphemeral(GuestId id);
 
@@ -144,6 +154,13 @@ class Store {
   // Returns the capacity now in force: larger than asked while persistent pages hold more; it then
   // shrinks as they go. Memory is returned to the system.
   Bytes SetCapacity(Bytes capacity);
+
+  // Divides memory in another way from now on; what is stored stays. kInvalid for bad settings.
+  Result<void> SetPolicy(const PolicySettings& settings);
+  PolicySettings policy() const;
+  // To be called about once a second, by one thread: policies learn from what happened since the
+  // last call. `now` is of any clock that does not go backwards.
+  void Tick(TimePoint now);
 
   // ---- the data path ----
 
@@ -173,6 +190,8 @@ class Store {
 
   Result<GuestStats> StatsOf(GuestId id) const;
   StoreStats Stats() const;
+  // What the guest is entitled to and why, and why it was refused.
+  Result<GuestShare> ShareOf(GuestId id) const;
 
  private:
   class Impl;

@@ -19,8 +19,9 @@ class GuestTest : public testing::Test {
   NodeBlocks blocks_;
   ObjectRecords records_{*Region::Anonymous(64 << 20)};
   GuestRecords guest_records_{*Region::Anonymous(1 << 20)};
-  Guest guest_{settings_, *guest_records_.Take(GuestId{7}, Uuid{}, "seven"),
-               Keyspace::Create(memory_, blocks_, records_, {.id = 17, .hash_key = 1}, 100, 0)};
+  Guest guest_{
+      settings_, *guest_records_.Take(GuestId{7}, Uuid{}, "seven"),
+      Keyspace::Create(memory_, blocks_, records_, {.id = 17, .hash_key = 1}, {.weight = 100})};
 };
 
 TEST_F(GuestTest, APoolLivesFromOpenToClose) {

@@ -22,7 +22,7 @@ constexpr uint32_t kCapacity = 64;
 struct Fixture {
   explicit Fixture(PageClass which, uint32_t capacity = kCapacity)
       : memory(*arena, capacity),
-        heap(memory, memory.Join(1, 0), /*owner=*/1, which),
+        heap(memory, memory.Join(Terms{}), /*owner=*/1, which),
         page_class(which) {}
 
   std::unique_ptr<Arena> arena = std::move(*Arena::Create(kCapacity));

@@ -89,7 +89,7 @@ class KeyspaceTest : public testing::Test {
   NodeBlocks blocks_;
   ObjectRecords records_{*Region::Anonymous(64 << 20)};
   std::shared_ptr<Keyspace> keyspace_ =
-      Keyspace::Create(memory_, blocks_, records_, {.id = 1, .hash_key = 1}, 100, 0);
+      Keyspace::Create(memory_, blocks_, records_, {.id = 1, .hash_key = 1}, {.weight = 100});
   const size_t empty_bytes_ = keyspace_->bytes();
 };
 

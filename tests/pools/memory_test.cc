@@ -17,7 +17,7 @@ using enum PageClass;
 class Holder final : public Evictable {
  public:
   Holder(Memory& memory, uint32_t weight, uint32_t reserve)
-      : memory_(memory), stake_(memory.Join(weight, reserve)) {}
+      : memory_(memory), stake_(memory.Join({.weight = weight, .reserve = reserve})) {}
   ~Holder() override {
     for (const auto page_class : {kEphemeral, kPersistent}) {
       while (GiveBack(page_class)) {
@@ -50,6 +50,7 @@ class Holder final : public Evictable {
     return true;
   }
   bool EvictOldestSegment() override { return !pinned && GiveBack(kEphemeral); }
+  std::optional<double> TakeSaved() override { return std::nullopt; }
 
   uint32_t Count(PageClass page_class) const {
     return static_cast<uint32_t>(held_[static_cast<int>(page_class)].size());
@@ -72,7 +73,8 @@ class MemoryTest : public testing::Test {
   static constexpr uint32_t kCapacity = 10;
 
   std::unique_ptr<Arena> arena_ = *Arena::Create(kMaxSegments);
-  Memory memory_{*arena_, kCapacity};
+  // Nobody's persistent pages are refused for the sake of a share.
+  Memory memory_{*arena_, kCapacity, {.kind = PolicyKind::kGreedy}};
 };
 
 TEST_F(MemoryTest, CountsWhoHoldsWhat) {
@@ -121,13 +123,14 @@ TEST_F(MemoryTest, AReserveIsThereWhenItsOwnerComes) {
 TEST_F(MemoryTest, ChangesOfReserveAndWeightCountFromNowOn) {
   const auto first = Holder::Create(memory_);
   const auto second = Holder::Create(memory_);
-  memory_.Change(first->stake(), 1, 9);
+  memory_.Change(first->stake(), {.weight = 1, .reserve = 9});
   EXPECT_EQ(second->TakeAll(kPersistent), 1);
-  memory_.Change(first->stake(), 1, 0);
+  memory_.Change(first->stake(), {.weight = 1, .reserve = 0});
   second->GiveBack(kPersistent);
+  memory_.SetPolicy({.kind = PolicyKind::kMaxMin});
   EXPECT_EQ(first->TakeAll(kEphemeral, 5), 5);
   EXPECT_EQ(second->TakeAll(kEphemeral, 5), 5);
-  memory_.Change(first->stake(), 4, 0);
+  memory_.Change(first->stake(), {.weight = 4, .reserve = 0});
   EXPECT_EQ(first->TakeAll(kEphemeral, 3), 3);
   EXPECT_EQ(first->Count(kEphemeral), 8);
   EXPECT_EQ(second->Count(kEphemeral), 2);
@@ -167,6 +170,24 @@ TEST_F(MemoryTest, WhoGoesAwayIsPassedOver) {
   EXPECT_EQ(going->TakeAll(kEphemeral, 8), 8);
   EXPECT_TRUE(other->Take(kPersistent));
   EXPECT_EQ(other->Count(kEphemeral), 1);
+}
+
+// Of many, by policy: the one furthest above its share, as each search finds it.
+TEST_F(MemoryTest, EvictsFromWhoHoldsMostForItsWeight) {
+  memory_.SetPolicy({.kind = PolicyKind::kMaxMin});
+  const auto light = Holder::Create(memory_, 1);
+  const auto heavy = Holder::Create(memory_, 4);
+  const auto swap = Holder::Create(memory_, 5);
+  EXPECT_EQ(heavy->TakeAll(kEphemeral, 7), 7);
+  EXPECT_EQ(light->TakeAll(kEphemeral, 3), 3);
+  EXPECT_EQ(swap->TakeAll(kPersistent, 1), 1);
+  EXPECT_EQ(light->Count(kEphemeral), 2) << "3/1 is more than 7/4";
+  memory_.Change(heavy->stake(), {.weight = 2});
+  EXPECT_EQ(swap->TakeAll(kPersistent, 1), 1);
+  EXPECT_EQ(heavy->Count(kEphemeral), 6) << "7/2 is more than 2/1";
+  memory_.SetPolicy({.kind = PolicyKind::kGreedy});
+  EXPECT_EQ(swap->TakeAll(kPersistent, 2), 2);
+  EXPECT_EQ(heavy->Count(kEphemeral), 4) << "the oldest, whatever they weigh";
 }
 
 // ---- capacity ----

@@ -212,7 +212,7 @@ TEST_F(SharedPoolsTest, ALoweredCapDropsPages) {
 // A pool's weight stayed what the heaviest member ever was, and did not follow its settings.
 TEST_F(SharedPoolsTest, WeighsAsMuchAsItsHeaviestMember) {
   const auto rival =
-      Keyspace::Create(memory_, blocks_, records_, {.id = 100, .hash_key = 1}, 10, 0);
+      Keyspace::Create(memory_, blocks_, records_, {.id = 100, .hash_key = 1}, {.weight = 10});
   const Place place = Join(1, alice_, 5);
   Join(1, bob_, 40);
   const auto segments_a_pool = [&] { return memory_.HeldBy(pools_.KeyspaceOf(place).stake())[0]; };

@@ -46,10 +46,11 @@ ModelOp ModelOp::From(uint64_t word) {
     uint32_t weight;
   };
   constexpr Weight kWeights[] = {
-      {Kind::kPut, 470},        {Kind::kGet, 260},       {Kind::kFlushPage, 130},
-      {Kind::kFlushObject, 25}, {Kind::kNewPool, 8},     {Kind::kDestroyPool, 15},
-      {Kind::kConfigure, 10},   {Kind::kSetCapacity, 4}, {Kind::kFlushEphemeral, 2},
-      {Kind::kAddGuest, 6},     {Kind::kRemoveGuest, 1}, {Kind::kCheckAll, 5},
+      {Kind::kPut, 470},          {Kind::kGet, 260},       {Kind::kFlushPage, 130},
+      {Kind::kFlushObject, 25},   {Kind::kNewPool, 8},     {Kind::kDestroyPool, 15},
+      {Kind::kConfigure, 10},     {Kind::kSetCapacity, 4}, {Kind::kSetPolicy, 2},
+      {Kind::kSetSurrendered, 4}, {Kind::kTick, 8},        {Kind::kFlushEphemeral, 2},
+      {Kind::kAddGuest, 6},       {Kind::kRemoveGuest, 1}, {Kind::kCheckAll, 5},
   };
   uint32_t all = 0;
   for (const Weight& one : kWeights) all += one.weight;
@@ -73,10 +74,10 @@ ModelOp ModelOp::From(uint64_t word) {
 }
 
 std::ostream& operator<<(std::ostream& out, const ModelOp& op) {
-  constexpr const char* kNames[] = {"put",          "get",          "flush page",
-                                    "flush object", "new pool",     "destroy pool",
-                                    "configure",    "set capacity", "flush ephemeral",
-                                    "add guest",    "remove guest", "check"};
+  constexpr const char* kNames[] = {
+      "put",       "get",          "flush page", "flush object",    "new pool", "destroy pool",
+      "configure", "set capacity", "set policy", "set surrendered", "tick",     "flush ephemeral",
+      "add guest", "remove guest", "check"};
   return out << kNames[static_cast<int>(op.kind)] << " guest " << int{op.guest} << " pool "
              << int{op.pool} << " object " << int{op.object} << " index " << int{op.index} << " "
              << op.look << " argument " << op.argument;
@@ -113,6 +114,12 @@ void StoreModel::Step(const ModelOp& op) {
       return Configure(op);
     case Kind::kSetCapacity:
       return SetCapacity(op);
+    case Kind::kSetPolicy:
+      return SetPolicy(op);
+    case Kind::kSetSurrendered:
+      return SetSurrendered(op);
+    case Kind::kTick:
+      return Tick();
     case Kind::kFlushEphemeral:
       return FlushEphemeral(op);
     case Kind::kAddGuest:
@@ -444,6 +451,27 @@ void StoreModel::SetCapacity(const ModelOp& op) {
   Demand(stats.capacity == capacity, "capacity read back");
   Demand(in_force == std::max(capacity, stats.segments[1]), "only persistent pages hold memory");
   last_in_use_ = stats.segments[0] + stats.segments[1];
+}
+
+void StoreModel::SetPolicy(const ModelOp& op) {
+  if (config_.scarcity != Scarcity::kCapacity) return;
+  const PolicySettings policy{.kind = static_cast<PolicyKind>(op.argument % kPolicyNames.size()),
+                              .surrender_percent = static_cast<uint32_t>(op.argument / 8 % 5 * 50)};
+  Demand(store_->SetPolicy(policy).has_value(), "a good policy");
+  Demand(store_->policy() == policy, "a policy read back");
+}
+
+void StoreModel::SetSurrendered(const ModelOp& op) {
+  if (config_.scarcity != Scarcity::kCapacity) return;
+  const GuestId id{static_cast<uint16_t>(op.guest % kGuests)};
+  const Bytes surrendered = Segments(op.argument % 8) + Bytes(op.argument % 1000);
+  const bool present = guests_[id.value].present;
+  Demand(store_->SetSurrendered(id, surrendered).has_value() == present, "surrendering memory");
+}
+
+void StoreModel::Tick() {
+  now_ += std::chrono::seconds(1);
+  store_->Tick(now_);
 }
 
 void StoreModel::FlushEphemeral(const ModelOp& op) {

@@ -45,6 +45,9 @@ struct ModelOp {
     kDestroyPool,
     kConfigure,
     kSetCapacity,
+    kSetPolicy,
+    kSetSurrendered,
+    kTick,
     kFlushEphemeral,
     kAddGuest,
     kRemoveGuest,
@@ -133,6 +136,9 @@ class StoreModel {
   void DestroyPool(const ModelOp& op);
   void Configure(const ModelOp& op);
   void SetCapacity(const ModelOp& op);
+  void SetPolicy(const ModelOp& op);
+  void SetSurrendered(const ModelOp& op);
+  void Tick();
   void FlushEphemeral(const ModelOp& op);
   void AddGuest(const ModelOp& op);
   void RemoveGuest(const ModelOp& op);
@@ -156,7 +162,8 @@ class StoreModel {
   // `would_hold`: the guest's persistent pages and this page, in the old one's place.
   void CheckAdmission(const Target& target, Bytes would_hold, PutStatus status) const;
   bool IsRefusalDue(const Target& target, Bytes amount) const;
-  bool IsMemoryShortFor(const ModelGuest& guest, PageClass page_class) const;
+  bool IsMemoryShortFor(const ModelGuest& guest, const ModelPool& pool, bool shared) const;
+  void CheckShare(const ModelGuest& guest, const GuestStats& stats) const;
   void CheckCharge(ModelGuest& guest) const;
   void CheckGuest(ModelGuest& guest) const;
   void CheckPool(const PoolStats& stats, const ModelPool& pool) const;
@@ -171,6 +178,7 @@ class StoreModel {
   std::vector<std::shared_ptr<SharedPool>> shared_;  // with members, or being drained
   PoolCounters totals_;
   Bytes last_in_use_;
+  TimePoint now_{};
   uint64_t serial_ = 0;
   Life last_life_ = 0;
   uint64_t steps_ = 0;

@@ -93,14 +93,21 @@ bool StoreModel::IsRefusalDue(const Target& target, Bytes amount) const {
     return true;
   }
   return config_.scarcity == Scarcity::kCapacity &&
-         IsMemoryShortFor(guest, target.entry->pool->page_class);
+         IsMemoryShortFor(guest, *target.entry->pool, target.entry->shared != nullptr);
 }
 
-bool StoreModel::IsMemoryShortFor(const ModelGuest& guest, PageClass page_class) const {
+bool StoreModel::IsMemoryShortFor(const ModelGuest& guest, const ModelPool& pool,
+                                  bool shared) const {
+  const GuestShare share = *store_->ShareOf(guest.handle->id());
+  const bool fixed_parts = share.policy == PolicyKind::kStatic;
+  const bool no_more = share.persistent_held >= share.entitled;
   const StoreStats stats = store_->Stats();
   const uint64_t capacity = stats.capacity.value / kSegmentSize;
   const bool full = stats.segments[0] + stats.segments[1] >= stats.capacity;
-  if (page_class == kEphemeral) return full && stats.segments[0] == Bytes(0);
+  if (pool.page_class == kEphemeral) {
+    // A shared pool's fixed part may be nothing at all.
+    return (fixed_parts && (shared || no_more)) || (full && stats.segments[0] == Bytes(0));
+  }
 
   uint64_t held = 0;
   uint64_t promised = 0;
@@ -113,7 +120,17 @@ bool StoreModel::IsMemoryShortFor(const ModelGuest& guest, PageClass page_class)
     promised += std::max(persistent, reserve);
     if (id == guest.handle->id()) within_reserve = persistent < reserve;
   }
-  return held >= capacity || (!within_reserve && promised >= capacity);
+  return held >= capacity || (!within_reserve && (no_more || promised >= capacity));
+}
+
+void StoreModel::CheckShare(const ModelGuest& guest, const GuestStats& stats) const {
+  const GuestShare share = *store_->ShareOf(guest.handle->id());
+  Demand(share.weight == guest.settings.weight, "the weight of a share");
+  Demand(share.reserve == Segments(SegmentsFor(guest.settings.reserve)), "the reserve of a share");
+  Demand(share.entitled <= share.reserve + share.for_surrendered + share.of_unclaimed,
+         "entitled to more than the terms give");
+  Demand(share.persistent_held == stats.segments[1], "persistent segments of a share");
+  Demand(share.ephemeral_held == stats.segments[0], "ephemeral segments of a share");
 }
 
 // A charge above the cap comes from a lowered cap alone: it does not grow.
@@ -163,6 +180,7 @@ void StoreModel::CheckGuest(ModelGuest& guest) const {
   if (config_.scarcity == Scarcity::kNone && !IsClosing(guest)) {
     Demand(stats.charged == ExpectedCharge(guest), "a guest's charge is the sum of its pages'");
   }
+  CheckShare(guest, stats);
   uint64_t held = 0;
   for (int i = 0; i < kPageClasses; ++i) {
     held += stats.stored[i].charged_bytes;

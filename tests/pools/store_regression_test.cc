@@ -233,6 +233,55 @@ TEST_F(SmallStoreRegressionTest, APutDropsNoMoreThanASegmentOfALargeObject) {
   }
 }
 
+// One that held more than its share, from a time when nobody else wanted it, put new pages into the
+// slots that its own left, and never gave a segment back.
+TEST_F(SmallStoreRegressionTest, WhoHoldsMoreThanItsShareShrinksAsItsPagesGo) {
+  const auto hog = AddGuest(1);
+  const PoolId hog_pool = NewPool(hog, kPersistent);
+  ASSERT_EQ(Fill(hog, hog_pool, 1, 10'000), RawPages(kSegments));
+  const auto late = AddGuest(2);
+  const PoolId late_pool = NewPool(late, kPersistent);
+  EXPECT_EQ(Put(late, late_pool, 1, 0), PutStatus::kNoMemory) << "nobody's pages are dropped";
+  for (uint32_t i = 0; i < RawPages(kSegments); ++i) {
+    Flush(hog, hog_pool, 1, i);
+    Put(hog, hog_pool, 2, i);
+    Put(late, late_pool, 2, i);
+  }
+  EXPECT_LE(StatsOf(1).segments[1], Segments(kSegments / 2 + 1));
+  EXPECT_GE(StatsOf(2).segments[1], Segments(kSegments / 2 - 1));
+}
+
+// The same hog, refused for good while nobody asked for what it held: segments seldom come free of
+// themselves, and a swap device that puts as much as it flushes ran dry beside idle memory.
+TEST_F(SmallStoreRegressionTest, WhoHoldsMoreThanItsShareGoesOnUntilAnotherNeedsTheRoom) {
+  const auto hog = AddGuest(1);
+  const PoolId hog_pool = NewPool(hog, kPersistent);
+  const uint32_t pages = RawPages(kSegments);
+  ASSERT_EQ(Fill(hog, hog_pool, 1, 10'000), pages);
+  const auto late = AddGuest(2);
+  const PoolId late_pool = NewPool(late, kPersistent);
+  TimePoint now{};
+  const auto live_a_second = [&](uint32_t second) {
+    uint32_t stored = 0;
+    for (uint32_t i = 0; i < 100; ++i) {
+      const uint32_t index = (second * 100 + i) * 7 % pages;
+      Flush(hog, hog_pool, 1, index);
+      stored += Put(hog, hog_pool, 1, index) == PutStatus::kStored;
+    }
+    store_->Tick(now += std::chrono::seconds(1));
+    return stored;
+  };
+  uint32_t second = 0;
+  for (; second < 20; ++second) ASSERT_EQ(live_a_second(second), 100) << "nobody else is there";
+  ASSERT_EQ(Put(late, late_pool, 1, 0), PutStatus::kNoMemory);
+  EXPECT_EQ(live_a_second(second++), 0) << "the other wants its share";
+  for (int i = 0; i < 30; ++i) live_a_second(second++);
+  for (int i = 0; i < 20; ++i) {
+    // What it could not keep meanwhile leaves slots free.
+    ASSERT_EQ(live_a_second(second++), 100) << "the other has given up";
+  }
+}
+
 // "weights inverted": a guest under its share was evicted while hogs were spared, for nine years.
 TEST_F(SmallStoreRegressionTest, AHogIsEvictedBeforeAGuestUnderItsShare) {
   auto settings = RawSettings();
@@ -247,6 +296,7 @@ TEST_F(SmallStoreRegressionTest, AHogIsEvictedBeforeAGuestUnderItsShare) {
   EXPECT_EQ(PoolStatsOf(1, little).stored.pages, RawPages(3));
   EXPECT_EQ(StatsOf(2).segments[0], Segments(kSegments - 3));
 
+  ASSERT_TRUE(store_->SetSurrendered(GuestId{3}, Segments(kSegments)));
   const PoolId swap = NewPool(swapper, kPersistent);
   ASSERT_EQ(Fill(swapper, swap, 1, RawPages(11)), RawPages(11));
   EXPECT_EQ(PoolStatsOf(1, little).stored.pages, RawPages(3)) << "the hog makes all the room";

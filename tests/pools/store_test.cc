@@ -346,6 +346,7 @@ TEST_F(SmallStoreTest, EphemeralPagesMakeRoomForPersistentOnes) {
   const auto guest = AddGuest(2);
   const PoolId cache = NewPool(hog, kEphemeral);
   EXPECT_EQ(Fill(hog, cache, 1, 10'000), 10'000);
+  ASSERT_TRUE(store_->SetSurrendered(GuestId{2}, Segments(kSegments)));
   const PoolId pool = NewPool(guest, kPersistent);
   EXPECT_EQ(Fill(guest, pool, 1, 10'000), RawPages(kSegments));
   EXPECT_EQ(PoolStatsOf(1, cache).stored.pages, 0);
@@ -357,6 +358,7 @@ TEST_F(SmallStoreTest, AReserveIsKeptForItsGuest) {
   settings.reserve = Segments(3) + Bytes(1);  // so, four
   const auto owner = AddGuest(1, settings);
   const auto greedy = AddGuest(2);
+  ASSERT_TRUE(store_->SetSurrendered(GuestId{2}, Segments(kSegments)));
   EXPECT_EQ(Fill(greedy, NewPool(greedy, kPersistent), 1, 10'000), RawPages(kSegments - 4));
   EXPECT_EQ(Fill(owner, NewPool(owner, kPersistent), 1, 10'000), RawPages(4));
 }

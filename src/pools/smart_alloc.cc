@@ -1,0 +1,46 @@
+#include "pools/smart_alloc.h"
+
+#include <algorithm>
+
+namespace tmem {
+
+namespace {
+
+bool HasTarget(const Claim& claim) { return claim.terms.has_persistent && claim.terms.weight > 0; }
+
+}  // namespace
+
+void SmartAlloc::Allot(const HostMemory& host, std::span<const Claim> claims,
+                       std::span<Allotment> allotments) const {
+  const auto targets = TargetsNow(host, claims, targets_, HasTarget);
+  for (size_t i = 0; i < claims.size(); ++i) {
+    const Terms& terms = claims[i].terms;
+    const auto target = static_cast<uint32_t>(targets[i].segments);
+    allotments[i] = {.reserve = terms.reserve,
+                     .share = target > terms.reserve ? target - terms.reserve : 0,
+                     .ephemeral_weight = terms.weight};
+  }
+}
+
+std::shared_ptr<const Policy> SmartAlloc::Learn(const HostMemory& host,
+                                                std::span<const Claim> claims,
+                                                std::span<const Observation> observations,
+                                                std::chrono::duration<double>) const {
+  auto targets = TargetsNow(host, claims, targets_, HasTarget);
+  const double mean_weight =
+      WeightsOf(claims, HasTarget) / static_cast<double>(std::ranges::count_if(claims, HasTarget));
+  const double step = host.capacity * kStep;
+  for (size_t i = 0; i < claims.size(); ++i) {
+    if (!HasTarget(claims[i])) continue;
+    double& target = targets[i].segments;
+    if (observations[i].refused > 0) {
+      target += step * claims[i].terms.weight / mean_weight;
+    } else if (target - claims[i].persistent > step) {
+      target -= target * kStep;
+    }
+  }
+  FitInto(host.capacity, targets);
+  return std::shared_ptr<const Policy>(new SmartAlloc(std::move(targets)));
+}
+
+}  // namespace tmem
