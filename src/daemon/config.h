@@ -46,6 +46,7 @@ struct LiveChanges {
 struct Config {
   HypervisorKind hypervisor = HypervisorKind::kAuto;
   Bytes capacity = MiB(256);
+  PolicySettings policy{};
   Bytes max_capacity{0};   // 0: four times the capacity
   std::string store_path;  // empty: memory of the process
   bool shared_auth_default = false;

@@ -128,7 +128,6 @@ int Daemon::Timeout() const {
   TimePoint due = service_->due();
   if (watchdog_interval_) due = std::min(due, watchdog_due_);
   if (recovering_) due = std::min(due, recovery_report_due_);
-  if (due == TimePoint::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - clock_.Now()).count();
   return static_cast<int>(std::max<int64_t>(left, 0));
 }

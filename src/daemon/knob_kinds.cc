@@ -108,6 +108,7 @@ std::string Choice<Enum>::Allowed() const {
 
 template struct Choice<HypervisorKind>;
 template struct Choice<LogLevel>;
+template struct Choice<PolicyKind>;
 template struct Choice<CompressMode>;
 
 std::optional<mode_t> Mode::Read(const KnobValue& value) {

@@ -58,8 +58,7 @@ Knob<Target> WithFlag(Knob<Target> knob) {
   return knob;
 }
 
-#define FIELD(member) \
-  [](auto& target) -> auto& { return target.member; }
+#define FIELD(member) [](auto& target) -> auto& { return target.member; }
 
 std::vector<GuestKnob> MakeGuestKnobs() {
   constexpr auto kNow = Effect::kReload;
@@ -73,11 +72,14 @@ std::vector<GuestKnob> MakeGuestKnobs() {
       Make<GuestSettings>(
           "weight", kNow,
           kinds::Number<uint32_t>{GuestSettings::kMinWeight, GuestSettings::kMaxWeight},
-          FIELD(weight), "The guest's relative share of ephemeral memory."),
+          FIELD(weight), "The guest's relative share of what no guest is guaranteed."),
       Make<GuestSettings>("reserve", kNow, kinds::Size{}, FIELD(reserve),
                           "Memory that is always available to the guest's persistent pages."),
       Make<GuestSettings>("cap", kNow, kinds::Size{.may_be_unlimited = true}, FIELD(cap),
                           "What the guest's pages may take at most, as stored."),
+      Make<GuestSettings>("surrendered", kNow, kinds::Size{}, FIELD(surrendered),
+                          "What the guest gave up of its own memory, where the hypervisor cannot "
+                          "tell: loopback. On Xen it is observed."),
       Make<GuestSettings>(std::string(kCompressParts[0]), kNow, modes,
                           compress(PageClass::kEphemeral),
                           "How ephemeral pages are compressed: not, with LZ4, or with zstd."),
@@ -101,6 +103,14 @@ std::vector<DaemonKnob> MakeServiceKnobs() {
       WithFlag(Make<Config>("capacity", kNow, kinds::Size{.min = Bytes(kSegmentSize)},
                             FIELD(capacity),
                             "Memory that stored pages may take, all guests together.")),
+      WithFlag(Make<Config>("policy", kNow, kinds::Choice<PolicyKind>{kPolicyNames},
+                            FIELD(policy.kind),
+                            "How memory is divided among guests; docs/policies.md compares them.")),
+      Make<Config>("surrender-percent", kNow,
+                   kinds::Number<uint32_t>{0, PolicySettings::kMaxSurrenderPercent},
+                   FIELD(policy.surrender_percent),
+                   "What a guest may store for memory of its own that it gave up, in percent of "
+                   "that (policies surrender and max-min)."),
       Make<Config>("max-capacity", kRestart, kinds::Size{.zero = "four times the capacity"},
                    FIELD(max_capacity),
                    "How far the capacity can be raised while the daemon runs."),

@@ -18,6 +18,9 @@ namespace tmem::daemon {
 
 namespace {
 
+// How often policies learn, and what guests surrendered is looked at.
+constexpr std::chrono::seconds kTickInterval{1};
+
 WorkerConfig WorkerConfigOf(const Config& config) {
   return {.spin_limit = std::chrono::microseconds(config.spin_us), .zstd_level = config.zstd_level};
 }
@@ -43,7 +46,8 @@ Result<std::unique_ptr<Service>> Service::Create(const Config& config,
                               .recovery_threads = std::max(1u, std::thread::hardware_concurrency()),
                               .capacity = in_force.capacity,
                               .max_capacity = service->host_.max_capacity(),
-                              .shared_auth_default = in_force.shared_auth_default});
+                              .shared_auth_default = in_force.shared_auth_default,
+                              .policy = in_force.policy});
   if (!store) return std::unexpected(std::move(store).error().Within("store"));
   service->store_ = std::move(*store);
 
@@ -82,10 +86,20 @@ Result<void> Service::Start() {
   return {};
 }
 
-TimePoint Service::due() const { return tuning_->due(); }
+TimePoint Service::due() const { return std::min(tuning_->due(), tick_due_); }
 
 void Service::DoWhatIsDue() {
-  if (clock_.Now() >= tuning_->due()) tuning_->ReadChanged();
+  const TimePoint now = clock_.Now();
+  if (now >= tuning_->due()) tuning_->ReadChanged();
+  if (now >= tick_due_) Tick(now);
+}
+
+void Service::Tick(TimePoint now) {
+  tick_due_ = now + kTickInterval;
+  for (const auto& [guest, surrendered] : hypervisor_->Surrendered()) {
+    (void)store_->SetSurrendered(guest, surrendered);  // one that is not admitted, or has gone
+  }
+  store_->Tick(now);
 }
 
 std::optional<GuestSettings> Service::Admit(const GuestInfo& guest) {
@@ -117,6 +131,10 @@ void Service::Apply(const Config& before) {
   const Config& now = host_.config();
   if (now.capacity != before.capacity) {
     spdlog::info("capacity: {}", HumanBytes(store_->SetCapacity(now.capacity)));
+  }
+  if (now.policy != before.policy) {
+    (void)store_->SetPolicy(now.policy);  // the knobs allow nothing else
+    spdlog::info("policy: {}", NameOf(now.policy.kind));
   }
   if (now.log_level != before.log_level) SetLogLevel(now.log_level);
   workers_->Configure(WorkerConfigOf(now));

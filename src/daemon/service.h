@@ -60,6 +60,7 @@ class Service final : public Administration, public BackendObserver {
   std::vector<ConnectionInfo> Connections() const override { return backend_->Connections(); }
   std::optional<ConnectionInfo> Find(const std::string& guest) const override;
   Result<GuestStats> StatsOf(GuestId guest) const override { return store_->StatsOf(guest); }
+  Result<GuestShare> ShareOf(GuestId guest) const { return store_->ShareOf(guest); }
   Result<GuestSettings> Change(const GuestInfo& guest, const SettingEdits& edits,
                                Persist persist) override;
   Result<void> ChangeHost(const SettingEdits& edits) override;
@@ -78,6 +79,7 @@ class Service final : public Administration, public BackendObserver {
   void GuestGone(const GuestInfo& guest) override;
   void DirectoryChanged(const Directory::WatchEvent& event) override;
 
+  void Tick(TimePoint now);
   std::optional<GuestSettings> Admit(const GuestInfo& guest);
   // The settings in force follow what the registry, or the host's settings, say now.
   void Configure(const GuestInfo& guest);
@@ -89,6 +91,7 @@ class Service final : public Administration, public BackendObserver {
   Result<void> WriteFile(const GuestInfo& guest, const SettingEdits& edits, LiveChanges& live);
 
   const Clock& clock_;
+  TimePoint tick_due_{};
   HostSettings host_;
   GuestRegistry registry_;
   // Each needs those before it.

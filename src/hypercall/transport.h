@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -123,6 +124,11 @@ class Hypervisor {
   // The guests that run now, domain 0 not among them. A guest that is dying but not gone is not
   // listed. (xs_directory of /local/domain, xs_is_domain_introduced, xc_domain_getinfo)
   virtual Result<std::vector<GuestInfo>> Guests() = 0;
+
+  // What each guest gave up of its own memory: its static maximum less what it holds now. Guests of
+  // which that is not known are left out: all of them, if the hypervisor has no such thing.
+  // (xc_domain_getinfolist, xs_read of memory/static-max)
+  virtual std::map<GuestId, Bytes> Surrendered() { return {}; }
 
   // Guests that a daemon before this one served, told before the first call of Guests(). Xen knows
   // by itself which of them still run; guests that have to connect again (loopback's) are listed

@@ -285,6 +285,26 @@ TEST_F(ServiceTest, ReclaimLowersTheCapacityToWhatIsInUse) {
   EXPECT_EQ(service_->Host().store.capacity, MiB(16));
 }
 
+TEST_F(ServiceTest, WhatAGuestSurrenderedEntitlesIt) {
+  Config config = SmallConfig();
+  config.policy.kind = PolicyKind::kSurrender;
+  config.guest_defaults.surrendered = MiB(3);
+  Create(config);
+  AddGuest(1, "observed");
+  AddGuest(2, "told");
+  hypervisor_->surrendered = {{{1}, MiB(5)}, {{9}, MiB(9)}};
+  clock_.Advance(std::chrono::seconds(1));
+  service_->DoWhatIsDue();
+  EXPECT_GT(service_->due(), clock_.Now());
+  EXPECT_EQ(service_->ShareOf({1})->entitled, MiB(5));
+  EXPECT_EQ(service_->ShareOf({2})->entitled, MiB(3));
+  config.policy.surrender_percent = 200;
+  EXPECT_TRUE(service_->Reload(config).empty());
+  EXPECT_EQ(service_->ShareOf({1})->entitled, MiB(10));
+  Write("policy", "max-min");
+  EXPECT_EQ(service_->ShareOf({1})->policy, PolicyKind::kMaxMin);
+}
+
 TEST_F(ServiceTest, RefusesACapacityThatNoStoreCanHave) {
   Config config = SmallConfig();
   config.capacity = Bytes(1);

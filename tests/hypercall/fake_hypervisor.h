@@ -132,6 +132,7 @@ class FakeHypervisor final : public Hypervisor {
   std::string_view name() const override { return "fake"; }
   FakeDirectory& directory() override { return directory_; }
   Result<std::vector<GuestInfo>> Guests() override;
+  std::map<GuestId, Bytes> Surrendered() override { return surrendered; }
   Result<std::unique_ptr<SharedPages>> Map(GuestId guest, std::span<const GrantRef> refs) override;
   Result<std::unique_ptr<EventChannel>> Bind(GuestId guest, EventPort port) override;
 
@@ -145,6 +146,8 @@ class FakeHypervisor final : public Hypervisor {
   void FailMaps(std::optional<ErrorCode> error) { map_error_ = error; }
   // From now on binding any port is answered kUnavailable, as if a dying process held it.
   void HoldPorts(bool hold) { ports_held_ = hold; }
+
+  std::map<GuestId, Bytes> surrendered;
 
   uint64_t maps() const { return maps_; }
   uint64_t binds() const { return binds_; }

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <map>
 
 #include "hypercall/fake_libxen.h"
 
@@ -31,6 +33,24 @@ TEST(XenHypervisorTest, ListsTheGuestsThatXenstoreKnows) {
   EXPECT_EQ((*guests)[0].uuid.ToString(), "01020304-0506-0708-090a-0b0c0d0e0f10");
   EXPECT_EQ((*guests)[1].id, GuestId{3});
   EXPECT_EQ((*guests)[1].name, "");
+}
+
+TEST(XenHypervisorTest, TellsWhatGuestsSurrendered) {
+  FakeXen xen;
+  for (uint16_t id = 0; id <= 5; ++id) xen.AddDomain(id);
+  for (xc_domaininfo_t& info : xen.domains) info.tot_pages = 25'600;  // 100 MiB
+  xen.nodes["/local/domain/1/memory/static-max"] = {"262144", {}};    // KiB: 256 MiB
+  xen.nodes["/local/domain/2/memory/static-max"] = {"102400", {}};
+  xen.nodes["/local/domain/3/memory/static-max"] = {"1024", {}};  // it holds more than that
+  xen.nodes["/local/domain/4/memory/static-max"] = {"much", {}};
+  xen.nodes["/local/domain/5/memory/static-max"] = {"18446744073709551615", {}};
+  const auto hypervisor = ConnectToXen();
+  ASSERT_TRUE(hypervisor);
+  EXPECT_EQ((*hypervisor)->Surrendered(),
+            (std::map<GuestId, Bytes>{
+                {GuestId{1}, MiB(156)}, {GuestId{2}, Bytes(0)}, {GuestId{3}, Bytes(0)}}));
+  xen.failures["xc_domain_getinfolist"] = EPERM;
+  EXPECT_TRUE((*hypervisor)->Surrendered().empty());
 }
 
 TEST(XenHypervisorTest, SaysThatItCannotListGuests) {

@@ -34,7 +34,10 @@ Result<std::vector<Domain>> ListDomains(xc_interface* control) {
     const int count = xc_domain_getinfolist(control, first, kDomainsAtOnce, infos.data());
     if (count < 0) return std::unexpected(SystemError("cannot list Xen's domains"));
     for (const xc_domaininfo_t& info : std::span(infos).first(static_cast<size_t>(count))) {
-      if (IsGuest(info)) domains.push_back({GuestId{info.domain}, UuidOf(info.handle)});
+      if (IsGuest(info)) {
+        domains.push_back(
+            {GuestId{info.domain}, UuidOf(info.handle), Bytes(info.tot_pages * XC_PAGE_SIZE)});
+      }
       first = info.domain + 1u;
     }
     if (static_cast<uint32_t>(count) < kDomainsAtOnce) return domains;

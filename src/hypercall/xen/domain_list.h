@@ -13,6 +13,7 @@ namespace tmem::xen {
 struct Domain {
   GuestId id;
   Uuid uuid;
+  Bytes held;  // its memory now
 };
 
 // All but domain 0, Xen's own service domains, and those that are dying: a dying domain stays in

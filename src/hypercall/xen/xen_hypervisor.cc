@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
+#include <map>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "hypercall/xen/domain_list.h"
@@ -24,6 +28,7 @@ class XenHypervisor final : public Hypervisor {
   std::string_view name() const override { return "xen"; }
   Directory& directory() override { return directory_; }
   Result<std::vector<GuestInfo>> Guests() override;
+  std::map<GuestId, Bytes> Surrendered() override;
   Result<std::unique_ptr<SharedPages>> Map(GuestId guest, std::span<const GrantRef> refs) override {
     return GrantMapping::Map(guest, refs);
   }
@@ -49,6 +54,23 @@ Result<std::vector<GuestInfo>> XenHypervisor::Guests() {
     guests.push_back({domain.id, std::move(name).value_or(""), domain.uuid});
   }
   return guests;
+}
+
+std::map<GuestId, Bytes> XenHypervisor::Surrendered() {
+  std::map<GuestId, Bytes> surrendered;
+  const auto domains = ListDomains(control_.get());
+  if (!domains) return surrendered;
+  for (const Domain& domain : *domains) {
+    const auto text =
+        directory_.Read(fmt::format("/local/domain/{}/memory/static-max", domain.id.value));
+    if (!text) continue;
+    uint64_t kib = 0;
+    const auto read = std::from_chars(text->data(), text->data() + text->size(), kib);
+    if (read.ec != std::errc{} || kib > UINT64_MAX / 1024) continue;
+    const Bytes static_max(kib * 1024);
+    surrendered[domain.id] = static_max > domain.held ? static_max - domain.held : Bytes(0);
+  }
+  return surrendered;
 }
 
 // `device` could not be opened, for the reason in errno.
