@@ -18,7 +18,7 @@ namespace tmem::daemon {
 
 namespace {
 
-// How often policies learn, and what guests surrendered is looked at.
+// How often policies learn, and guests are looked at.
 constexpr std::chrono::seconds kTickInterval{1};
 
 WorkerConfig WorkerConfigOf(const Config& config) {
@@ -60,6 +60,7 @@ Result<std::unique_ptr<Service>> Service::Create(const Config& config,
   self.host_tunable_ = std::make_unique<HostTunable>(self);
   self.tuning_ =
       std::make_unique<Tuning>(self.hypervisor_->directory(), clock, *self.host_tunable_);
+  self.stats_keys_ = std::make_unique<StatsKeys>(self.hypervisor_->directory());
   self.backend_ = std::make_unique<Backend>(
       *self.hypervisor_, *self.store_, *self.workers_, clock,
       [&self](const GuestInfo& guest) { return self.Admit(guest); }, config.limits, &self);
@@ -100,6 +101,11 @@ void Service::Tick(TimePoint now) {
     (void)store_->SetSurrendered(guest, surrendered);  // one that is not admitted, or has gone
   }
   store_->Tick(now);
+  std::vector<GuestStats> guests;
+  for (const ConnectionInfo& connection : Connections()) {
+    if (auto stats = StatsOf(connection.guest.id)) guests.push_back(*std::move(stats));
+  }
+  stats_keys_->Update(guests);
 }
 
 std::optional<GuestSettings> Service::Admit(const GuestInfo& guest) {
@@ -110,6 +116,7 @@ std::optional<GuestSettings> Service::Admit(const GuestInfo& guest) {
 
 void Service::GuestGone(const GuestInfo& guest) {
   tuning_->Forget(guest);
+  stats_keys_->Forget(guest.id);
   registry_.ForgetKeys(guest);
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/config.h"
 #include "daemon/guest_registry.h"
 #include "daemon/host_settings.h"
+#include "daemon/stats_keys.h"
 #include "daemon/tuning.h"
 #include "daemon/worker_pool.h"
 #include "hypercall/backend.h"
@@ -100,6 +101,7 @@ class Service final : public Administration, public BackendObserver {
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<HostTunable> host_tunable_;
   std::unique_ptr<Tuning> tuning_;
+  std::unique_ptr<StatsKeys> stats_keys_;
   std::unique_ptr<Backend> backend_;
 };
 

@@ -616,6 +616,15 @@ class TuningTest(TestCase):
         self.daemon.wait_for_line("gone")
         self.assertEqual(self.xenstore("list", "/tool/tmemd/guest"), "/tool/tmemd/guest = \"\"\n")
 
+    def test_figures_of_a_guest_are_keys(self):
+        pool = self.db1.tell("pool persistent")
+        self.assertEqual(self.db1.tell(f"put {pool} 123"), 123)
+        self.wait_for(self.folder_of_guest + "/stats/puts-stored", "123")
+        self.assertEqual(self.db1.tell(f"get {pool} 20"), 20)
+        self.wait_for(self.folder_of_guest + "/stats/gets-found", "20")
+        self.assertEqual(self.xenstore("read", self.folder_of_guest + "/stats/persistent-pages"),
+                         "123\n")
+
     def test_list_shows_what_is_there(self):
         self.xenstore("write", "/tool/tmemd/spin-us", "7")
         listed = self.xenstore("list", "/tool/tmemd").splitlines()
