@@ -24,6 +24,7 @@ enum class Show {
   kHostCounters,
   kGuestCounters,
   kPools,
+  kHistory,
   kSettings,
   kHostSettings,
   kHostChanges,

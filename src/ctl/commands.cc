@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/units.h"
+#include "ctl/history_view.h"
 #include "ctl/table.h"
 #include "ctl/views.h"
 #include "ctl/watch.h"
@@ -79,6 +80,8 @@ std::string TextFor(Show show, const Json& result) {
       return CountersView(result);
     case Show::kPools:
       return PoolsText(result);
+    case Show::kHistory:
+      return HistoryView(result, TerminalGlyphs());
     case Show::kSettings:
       return SettingsView(result);
     case Show::kHostSettings:

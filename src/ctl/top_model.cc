@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string_view>
 #include <utility>
 
@@ -52,7 +53,24 @@ double HitShare(const Row& row) {
   return row.rates && row.rates->gets > 0 ? row.rates->hits / row.rates->gets : -1;
 }
 
-constexpr std::array<Column, 11> kColumns = {{
+double Fullness(const Row& row) {
+  return row.limit == 0 ? 0 : static_cast<double>(row.used) / static_cast<double>(row.limit);
+}
+
+// Of what the guest could use: persistent pages, ephemeral pages, nothing.
+std::string BarText(const Row& row) {
+  constexpr size_t kCells = 12;
+  const auto cells = [&](uint64_t bytes) {
+    const double share = row.limit == 0 ? 0 : static_cast<double>(bytes) / row.limit;
+    return static_cast<size_t>(std::lround(std::clamp(share, 0.0, 1.0) * kCells));
+  };
+  const size_t used = cells(row.used);
+  const size_t persistent = std::min(cells(row.used_persistent), used);
+  return std::string(persistent, '#') + std::string(used - persistent, '+') +
+         std::string(kCells - used, '.');
+}
+
+constexpr std::array<Column, 12> kColumns = {{
     CountColumn<&Row::id>('i', "ID"),
     {'n', "NAME", Table::Align::kLeft, [](const Row& row) { return row.name; }, nullptr},
     {0, "STATE", Table::Align::kLeft, [](const Row& row) { return row.state; }, nullptr},
@@ -60,6 +78,7 @@ constexpr std::array<Column, 11> kColumns = {{
     CountColumn<&Row::persistent>('p', "PERSISTENT"),
     {'m', "USED", Table::Align::kRight, [](const Row& row) { return HumanBytes(Bytes(row.used)); },
      [](const Row& row) { return static_cast<double>(row.used); }},
+    {'b', "OF LIMIT", Table::Align::kLeft, BarText, Fullness},
     RateColumn<&Row::Rates::puts>('u', "PUTS/S"),
     RateColumn<&Row::Rates::gets>('g', "GETS/S"),
     {'h', "HITS", Table::Align::kRight,
@@ -78,7 +97,7 @@ const Column* ColumnOf(char key) {
 
 uint64_t Number(const Json& object, const char* key) { return object.at(key).get<uint64_t>(); }
 
-Row RowOf(const Json& guest) {
+Row RowOf(const Json& guest, uint64_t capacity) {
   const Json& counters = guest.at("counters");
   const Json& stored = guest.at("stored");
   Row row;
@@ -88,6 +107,9 @@ Row RowOf(const Json& guest) {
   row.ephemeral = Number(stored.at("ephemeral"), "pages");
   row.persistent = Number(stored.at("persistent"), "pages");
   row.used = Number(guest, "charged_bytes");
+  row.used_persistent = Number(stored.at("persistent"), "charged_bytes");
+  const Json& cap = guest.at("settings").at("cap");  // a number, or "unlimited"
+  row.limit = cap.is_string() ? capacity : std::min(cap.get<uint64_t>(), capacity);
   row.puts = Number(counters, "puts");
   row.gets = Number(counters, "gets");
   row.hits = Number(counters, "gets_found");
@@ -141,8 +163,9 @@ bool TopModel::SortBy(char key) {
 void TopModel::Update(const Json& stats, TimePoint now) {
   const double seconds = last_ ? std::chrono::duration<double>(now - *last_).count() : 0;
   std::map<uint64_t, Row> rows;
+  const uint64_t capacity = Number(stats.at("host"), "capacity_bytes");
   for (const Json& guest : stats.at("guests")) {
-    Row row = RowOf(guest);
+    Row row = RowOf(guest, capacity);
     const auto before = rows_.find(row.id);
     if (before != rows_.end()) row.rates = RatesBetween(before->second, row, seconds);
     rows[row.id] = std::move(row);

@@ -23,9 +23,11 @@ class TopModel {
     std::string name;
     std::string state;
     uint64_t id = 0;
-    uint64_t ephemeral = 0;   // pages
-    uint64_t persistent = 0;  // pages
-    uint64_t used = 0;        // bytes
+    uint64_t ephemeral = 0;        // pages
+    uint64_t persistent = 0;       // pages
+    uint64_t used = 0;             // bytes
+    uint64_t used_persistent = 0;  // bytes of those, by persistent pages
+    uint64_t limit = 0;            // bytes that it could use: its cap, or the capacity
     uint64_t puts = 0;
     uint64_t gets = 0;
     uint64_t hits = 0;

@@ -81,7 +81,7 @@ std::string Title(const Json& guest) {
 }
 
 std::string SettingText(std::string_view name, const Json& value) {
-  if (name == "cap" || name == "reserve") return Size(value);
+  if (name == "cap" || name == "reserve" || name == "surrendered") return Size(value);
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_float()) return fmt::format("{}", value.get<double>());

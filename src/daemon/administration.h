@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "daemon/config.h"
+#include "daemon/history.h"
 #include "daemon/knobs.h"
 #include "hypercall/backend.h"
 #include "hypercall/operation_times.h"
@@ -50,6 +51,8 @@ class Administration {
   virtual std::optional<ConnectionInfo> Find(const std::string& guest) const = 0;
   // kNotFound if the guest has gone.
   virtual Result<GuestStats> StatsOf(GuestId guest) const = 0;
+  // The guest's last hour, oldest sample first. kNotFound if it has gone.
+  virtual Result<std::vector<History::Sample>> HistoryOf(GuestId guest) const = 0;
 
   // Holds at once and as long as the store, also after a reboot of the guest; persisted, it is
   // written into the guest's file and holds for good. All or nothing.

@@ -97,11 +97,12 @@ struct ControlHandler::VerbEntry {
 };
 
 const ControlHandler::VerbEntry* ControlHandler::FindVerb(std::string_view name) {
-  static const std::array<VerbEntry, 16> kVerbs = {{
+  static const std::array<VerbEntry, 17> kVerbs = {{
       {verb::kVersion, &ControlHandler::TellVersion, {}},
       {verb::kList, &ControlHandler::List, {}},
       {verb::kShow, &ControlHandler::Show, {field::kGuest}},
       {verb::kStats, &ControlHandler::Stats, {field::kGuest}},
+      {verb::kHistory, &ControlHandler::TellHistory, {field::kGuest}},
       {verb::kSet, &ControlHandler::Set, {field::kGuest, field::kSettings, field::kPersist}},
       {verb::kFreeze, &ControlHandler::Freeze, {field::kGuest}},
       {verb::kThaw, &ControlHandler::Thaw, {field::kGuest}},
@@ -208,6 +209,14 @@ Result<Json> ControlHandler::Stats(const Json& request) {
   if (request.contains(field::kGuest)) return Show(request);
   auto guests = List(request);
   return Json{{"host", ToJson(administration_.Host())}, {"guests", std::move(*guests)}};
+}
+
+Result<Json> ControlHandler::TellHistory(const Json& request) {
+  const auto connection = GuestOf(request);
+  if (!connection) return std::unexpected(connection.error());
+  const auto samples = administration_.HistoryOf(connection->guest.id);
+  if (!samples) return std::unexpected(samples.error());
+  return ToJson(connection->guest, *samples);
 }
 
 Result<Json> ControlHandler::Set(const Json& request) {

@@ -106,6 +106,7 @@ void Service::Tick(TimePoint now) {
     if (auto stats = StatsOf(connection.guest.id)) guests.push_back(*std::move(stats));
   }
   stats_keys_->Update(guests);
+  history_.Note(guests, now);
 }
 
 std::optional<GuestSettings> Service::Admit(const GuestInfo& guest) {
@@ -117,6 +118,7 @@ std::optional<GuestSettings> Service::Admit(const GuestInfo& guest) {
 void Service::GuestGone(const GuestInfo& guest) {
   tuning_->Forget(guest);
   stats_keys_->Forget(guest.id);
+  history_.Forget(guest.id);
   registry_.ForgetKeys(guest);
 }
 
@@ -190,6 +192,12 @@ std::optional<ConnectionInfo> Service::Find(const std::string& guest) const {
     return connection.guest.id == info->id;
   });
   return at == connections.end() ? std::nullopt : std::optional(*at);
+}
+
+Result<std::vector<History::Sample>> Service::HistoryOf(GuestId guest) const {
+  const auto stats = StatsOf(guest);
+  if (!stats) return std::unexpected(stats.error());
+  return history_.Of(*stats, clock_.Now());
 }
 
 Result<GuestSettings> Service::Change(const GuestInfo& guest, const SettingEdits& edits,

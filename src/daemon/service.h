@@ -16,6 +16,7 @@
 #include "daemon/command_changes.h"
 #include "daemon/config.h"
 #include "daemon/guest_registry.h"
+#include "daemon/history.h"
 #include "daemon/host_settings.h"
 #include "daemon/stats_keys.h"
 #include "daemon/tuning.h"
@@ -62,6 +63,7 @@ class Service final : public Administration, public BackendObserver {
   std::optional<ConnectionInfo> Find(const std::string& guest) const override;
   Result<GuestStats> StatsOf(GuestId guest) const override { return store_->StatsOf(guest); }
   Result<GuestShare> ShareOf(GuestId guest) const { return store_->ShareOf(guest); }
+  Result<std::vector<History::Sample>> HistoryOf(GuestId guest) const override;
   Result<GuestSettings> Change(const GuestInfo& guest, const SettingEdits& edits,
                                Persist persist) override;
   Result<void> ChangeHost(const SettingEdits& edits) override;
@@ -102,6 +104,7 @@ class Service final : public Administration, public BackendObserver {
   std::unique_ptr<HostTunable> host_tunable_;
   std::unique_ptr<Tuning> tuning_;
   std::unique_ptr<StatsKeys> stats_keys_;
+  History history_;
   std::unique_ptr<Backend> backend_;
 };
 

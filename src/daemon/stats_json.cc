@@ -62,6 +62,7 @@ Json ToJson(const GuestSettings& settings) {
   // A knob's value is what the file would say, "1G"; programs want numbers.
   json["reserve"] = SizeJson(settings.reserve);
   json["cap"] = SizeJson(settings.cap);
+  json["surrendered"] = SizeJson(settings.surrendered);
   return json;
 }
 
@@ -93,6 +94,28 @@ Json ToJson(const ConnectionInfo& connection, const GuestStats& stats) {
   json["stored"] = StoredByClass(stats.stored);
   json["pools"] = Json::array();
   for (const PoolStats& pool : stats.pools) json["pools"].push_back(PoolJson(pool));
+  return json;
+}
+
+Json ToJson(const GuestInfo& guest, std::span<const History::Sample> history) {
+  using Sample = History::Sample;
+  const auto series = [&](auto Sample::* figure) {
+    Json numbers = Json::array();
+    for (const Sample& sample : history) numbers.push_back(sample.*figure);
+    return numbers;
+  };
+  Json json;
+  json["id"] = guest.id.value;
+  json["name"] = guest.name;
+  json["seconds"] = series(&Sample::seconds);
+  json["used_bytes"] = series(&Sample::used_bytes);
+  json["ephemeral_pages"] = series(&Sample::ephemeral_pages);
+  json["persistent_pages"] = series(&Sample::persistent_pages);
+  json["puts"] = series(&Sample::puts);
+  json["puts_refused"] = series(&Sample::puts_refused);
+  json["gets"] = series(&Sample::gets);
+  json["gets_found"] = series(&Sample::gets_found);
+  json["evicted"] = series(&Sample::evicted);
   return json;
 }
 

@@ -5,8 +5,10 @@
 #define TMEM_DAEMON_STATS_JSON_H_
 
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "daemon/administration.h"
+#include "daemon/history.h"
 #include "hypercall/backend.h"
 #include "pools/stats.h"
 
@@ -19,6 +21,9 @@ Json ToJson(const GuestSettings& settings);
 Json ToJson(const Config& config);
 Json ToJson(const ConnectionInfo& connection);
 Json ToJson(const HostInfo& host);
+
+// A guest's history: each figure's series, oldest first.
+Json ToJson(const GuestInfo& guest, std::span<const History::Sample> history);
 
 // A guest with everything about it.
 Json ToJson(const ConnectionInfo& connection, const GuestStats& stats);

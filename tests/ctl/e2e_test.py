@@ -350,6 +350,30 @@ class ControlTest(TestCase):
         self.assertEqual((settings["weight"], settings["cap"], settings["shared-auth"]),
                          (200, 64 << 20, [UUID]))
 
+    def test_history_is_plotted(self):
+        daemon = self.start()
+        guest = self.guest(daemon, "db1")
+        pool = guest.tell("pool persistent")
+        self.assertEqual(guest.tell(f"put {pool} 100"), 100)
+        self.assertEqual(guest.tell(f"get {pool} 100"), 100)
+        history = {"puts": []}
+        deadline = time.monotonic() + DEADLINE
+        while sum(history["puts"]) < 100:  # from the daemon's first look at the guest on
+            self.assertLess(time.monotonic(), deadline)
+            history = json.loads(self.ctl(daemon, "history", "db1", "--json"))
+        self.assertEqual(sum(history["gets_found"]), 100)
+        self.assertEqual(history["persistent_pages"][-1], 100)
+        self.assertEqual({len(series) for series in history.values() if isinstance(series, list)},
+                         {len(history["seconds"])})
+        done = run(TMEMCTL, "--socket", daemon.control, "history", "db1",
+                   env=dict(os.environ, LC_ALL="C"))
+        self.assertIn(f"guest {guest.greeting.split()[1]} db1, the last 10 minutes", done.stdout)
+        self.assertRegex(done.stdout, r"hits of gets: now 100%, at most 100%\n +100% \| +#\n")
+        done = run(TMEMCTL, "--socket", daemon.control, "history", "db1",
+                   env=dict(os.environ, LC_ALL="C.UTF-8"))
+        self.assertRegex(done.stdout, "hits of gets: now 100%, at most 100%\n +100% \\| +\u2588\n")
+        self.assertIn("no guest 'nobody'", self.ctl(daemon, "history", "nobody", status=1))
+
     def test_flush_drops_ephemeral_pages_only(self):
         daemon = self.start()
         guest = self.guest(daemon, "db1")

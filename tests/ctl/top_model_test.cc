@@ -20,6 +20,8 @@ struct Figures {
   uint64_t hits = 0;
   uint64_t refused = 0;
   Bytes used{0};
+  Bytes persistent{0};
+  Bytes cap = kUnlimited;
 };
 
 Json Sample(const std::vector<Figures>& guests) {
@@ -33,6 +35,9 @@ Json Sample(const std::vector<Figures>& guests) {
     connection.state = "connected";
     GuestStats stats;
     stats.charged = figures.used;
+    stats.stored[static_cast<size_t>(PageClass::kPersistent)].charged_bytes =
+        figures.persistent.value;
+    stats.settings.cap = figures.cap;
     stats.counters.puts = figures.puts;
     stats.counters.gets = figures.gets;
     stats.counters.gets_found = figures.hits;
@@ -113,10 +118,27 @@ TEST_F(TopModelTest, SortsByTheKeyOfAColumn) {
   EXPECT_EQ(Order(), (std::vector<std::string>{"a", "b", "c"})) << "names, upwards";
 }
 
+TEST_F(TopModelTest, ABarShowsWhatIsUsedOfTheLimit) {
+  model_.Update(Sample({{.id = 1, .name = "of-capacity", .used = MiB(32), .persistent = MiB(16)},
+                        {.id = 2, .name = "of-cap", .used = MiB(6), .cap = MiB(8)},
+                        {.id = 3, .name = "idle", .cap = MiB(128)},
+                        {.id = 4, .name = "over", .used = MiB(70), .persistent = MiB(70)},
+                        {.id = 5, .name = "shut", .used = MiB(1), .cap = Bytes(0)}}),
+                start_);
+  EXPECT_THAT(Line("of-capacity"), HasSubstr(" ###+++...... "));
+  EXPECT_THAT(Line("of-cap"), HasSubstr(" +++++++++... "));
+  EXPECT_THAT(Line("idle"), HasSubstr(" ............ "));
+  EXPECT_THAT(Line("over"), HasSubstr(" ############ "));
+  EXPECT_THAT(Line("shut"), HasSubstr(" ............ "));
+  ASSERT_TRUE(model_.SortBy('b'));
+  EXPECT_EQ(Order().front(), "over");
+  EXPECT_EQ(Order()[1], "of-cap");
+}
+
 TEST_F(TopModelTest, UnknownKeysChangeNothing) {
   EXPECT_FALSE(model_.SortBy('z'));
   EXPECT_FALSE(model_.SortBy('\0'));
-  for (const char key : std::string("inepmughfv")) EXPECT_TRUE(model_.SortBy(key)) << key;
+  for (const char key : std::string("inepmbughfv")) EXPECT_TRUE(model_.SortBy(key)) << key;
 }
 
 TEST_F(TopModelTest, GuestsThatGoAreForgotten) {

@@ -112,6 +112,25 @@ TEST_F(ControlHandlerTest, StatsCarryEveryCounter) {
   EXPECT_EQ(Ask("stats", {{"guest", "db1"}}), guest);
 }
 
+TEST_F(ControlHandlerTest, TellsAGuestsHistory) {
+  administration_.history(1) = {{.used_bytes = 1 << 20,
+                                 .ephemeral_pages = 2,
+                                 .persistent_pages = 3,
+                                 .puts = 4,
+                                 .puts_refused = 5,
+                                 .gets = 6,
+                                 .gets_found = 7,
+                                 .evicted = 8,
+                                 .seconds = 10},
+                                {.puts = 9, .seconds = 2.5}};
+  EXPECT_EQ(Ask("history", {{"guest", "db1"}}), Json::parse(R"({
+      "id": 1, "name": "db1", "seconds": [10.0, 2.5], "used_bytes": [1048576, 0],
+      "ephemeral_pages": [2, 0], "persistent_pages": [3, 0], "puts": [4, 9],
+      "puts_refused": [5, 0], "gets": [6, 0], "gets_found": [7, 0], "evicted": [8, 0]})"));
+  EXPECT_THAT(Fault("history", {{"guest", "nobody"}}), HasSubstr("no guest 'nobody'"));
+  EXPECT_THAT(Fault("history"), HasSubstr("field 'guest' must be a string"));
+}
+
 TEST_F(ControlHandlerTest, SetChangesSeveralSettingsAtOnce) {
   const Json settings_now = Ask(
       "set",

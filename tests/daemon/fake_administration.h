@@ -28,6 +28,7 @@ class FakeAdministration : public Administration {
   }
 
   GuestStats& stats(uint16_t id) { return guests_.at(id).stats; }
+  std::vector<History::Sample>& history(uint16_t id) { return guests_.at(id).history; }
   ConnectionInfo& connection(uint16_t id) { return guests_.at(id).connection; }
   StoreStats& store() { return host_.store; }
   const std::vector<GuestId>& flushed() const { return flushed_; }
@@ -58,6 +59,10 @@ class FakeAdministration : public Administration {
   }
 
   Result<GuestStats> StatsOf(GuestId id) const override { return guests_.at(id.value).stats; }
+
+  Result<std::vector<History::Sample>> HistoryOf(GuestId id) const override {
+    return guests_.at(id.value).history;
+  }
 
   Result<GuestSettings> Change(const GuestInfo& guest, const SettingEdits& edits,
                                Persist persist) override {
@@ -108,6 +113,7 @@ class FakeAdministration : public Administration {
   struct Guest {
     ConnectionInfo connection;
     GuestStats stats;
+    std::vector<History::Sample> history;
     SettingChanges changes;
   };
 

@@ -111,6 +111,46 @@ TEST_F(ServiceTest, ServesAGuestFromItsAppearanceToItsEnd) {
   EXPECT_FALSE(service_->StatsOf({7}));
 }
 
+TEST_F(ServiceTest, GuestsFiguresAreKeptAndToldAsTimePasses) {
+  Create(SmallConfig());
+  const auto guest = hypervisor_->AddGuest(7, "db1", Uuid{{7, 7}});
+  Settle();
+  TestFrontend frontend(*hypervisor_, guest);
+  frontend.Initialise();
+  Settle();
+  const std::string key = GuestTuningPath({7}) + "/stats/gets";
+  clock_.Advance(std::chrono::seconds(1));
+  Settle();
+  EXPECT_EQ(hypervisor_->directory().ValueOf(key), "0");
+
+  FrontQueue& queue = frontend.queue();
+  queue.Produce(NewPoolRequest(kPersistentPool));
+  queue.Produce(GetRequest(0, ObjectId{}, 0, 0));
+  queue.Publish();
+  for (int answers = 0; answers < 2;) {
+    if (queue.Take()) {
+      ++answers;
+    } else if (!queue.Arm()) {
+      ASSERT_TRUE(queue.Sleep());
+    }
+  }
+  clock_.Advance(std::chrono::seconds(10));
+  Settle();
+  EXPECT_EQ(hypervisor_->directory().ValueOf(key), "1");
+  const auto history = service_->HistoryOf({7});
+  ASSERT_TRUE(history);
+  ASSERT_FALSE(history->empty());
+  EXPECT_EQ(history->front().gets, 1u);
+  EXPECT_FALSE(service_->HistoryOf({8}));
+
+  hypervisor_->RemoveGuest(7);
+  Settle();
+  EXPECT_FALSE(service_->HistoryOf({7}));
+  EXPECT_FALSE(hypervisor_->directory().Exists(key));
+  AddGuest(7, "another");
+  EXPECT_THAT(*service_->HistoryOf({7}), testing::Each(testing::Field(&History::Sample::gets, 0)));
+}
+
 TEST_F(ServiceTest, AdmitsOnlyWhomTheConfigurationAllows) {
   Config config = SmallConfig();
   config.allowed_guests = {"db1"};
