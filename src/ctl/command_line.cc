@@ -111,6 +111,8 @@ void DeclareAll(CLI::App& app, Words& words) {
   stats->add_option("GUEST", words.guest, "Of this guest only (default: the host and all guests)");
   stats->add_flag("--pools", words.pools, "Of each pool");
 
+  DeclareForGuest(app, words, verb::kExplain,
+                  "Tell a guest's share, why it lacked memory, and what would change that");
   DeclareForGuest(app, words, verb::kHistory, "Plot what a guest did in the last hour");
 
   CLI::App* const set = Declare(app, verb::kSet, "Change settings of a guest, or of the host");
@@ -212,6 +214,7 @@ Requests RequestsFor(std::string_view command, const Words& words) {
                                : one(guest, Show::kGuest);
   }
   if (command == verb::kStats) return Stats(words);
+  if (command == verb::kExplain) return one(guest, Show::kExplain);
   if (command == verb::kHistory) return one(guest, Show::kHistory);
   if (command == verb::kSet) return Settings(words);
   if (command == verb::kFreeze || command == verb::kThaw) {

@@ -24,6 +24,7 @@ enum class Show {
   kHostCounters,
   kGuestCounters,
   kPools,
+  kExplain,
   kHistory,
   kSettings,
   kHostSettings,

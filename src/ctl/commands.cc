@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/units.h"
+#include "ctl/explain_view.h"
 #include "ctl/history_view.h"
 #include "ctl/table.h"
 #include "ctl/views.h"
@@ -80,6 +81,8 @@ std::string TextFor(Show show, const Json& result) {
       return CountersView(result);
     case Show::kPools:
       return PoolsText(result);
+    case Show::kExplain:
+      return ExplainView(result);
     case Show::kHistory:
       return HistoryView(result, TerminalGlyphs());
     case Show::kSettings:

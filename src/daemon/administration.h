@@ -17,6 +17,7 @@
 #include "hypercall/backend.h"
 #include "hypercall/operation_times.h"
 #include "hypercall/transport.h"
+#include "pools/shares.h"
 #include "pools/stats.h"
 
 namespace tmem::daemon {
@@ -51,6 +52,8 @@ class Administration {
   virtual std::optional<ConnectionInfo> Find(const std::string& guest) const = 0;
   // kNotFound if the guest has gone.
   virtual Result<GuestStats> StatsOf(GuestId guest) const = 0;
+  // What the guest is entitled to, and why it lacked memory. kNotFound if it has gone.
+  virtual Result<GuestShare> ShareOf(GuestId guest) const = 0;
   // The guest's last hour, oldest sample first. kNotFound if it has gone.
   virtual Result<std::vector<History::Sample>> HistoryOf(GuestId guest) const = 0;
 

@@ -97,11 +97,12 @@ struct ControlHandler::VerbEntry {
 };
 
 const ControlHandler::VerbEntry* ControlHandler::FindVerb(std::string_view name) {
-  static const std::array<VerbEntry, 17> kVerbs = {{
+  static const std::array<VerbEntry, 18> kVerbs = {{
       {verb::kVersion, &ControlHandler::TellVersion, {}},
       {verb::kList, &ControlHandler::List, {}},
       {verb::kShow, &ControlHandler::Show, {field::kGuest}},
       {verb::kStats, &ControlHandler::Stats, {field::kGuest}},
+      {verb::kExplain, &ControlHandler::Explain, {field::kGuest}},
       {verb::kHistory, &ControlHandler::TellHistory, {field::kGuest}},
       {verb::kSet, &ControlHandler::Set, {field::kGuest, field::kSettings, field::kPersist}},
       {verb::kFreeze, &ControlHandler::Freeze, {field::kGuest}},
@@ -209,6 +210,22 @@ Result<Json> ControlHandler::Stats(const Json& request) {
   if (request.contains(field::kGuest)) return Show(request);
   auto guests = List(request);
   return Json{{"host", ToJson(administration_.Host())}, {"guests", std::move(*guests)}};
+}
+
+Result<Json> ControlHandler::Explain(const Json& request) {
+  const auto connection = GuestOf(request);
+  if (!connection) return std::unexpected(connection.error());
+  const auto stats = administration_.StatsOf(connection->guest.id);
+  if (!stats) return std::unexpected(stats.error());
+  const auto share = administration_.ShareOf(connection->guest.id);
+  if (!share) return std::unexpected(share.error());
+  const auto history = administration_.HistoryOf(connection->guest.id);
+  if (!history) return std::unexpected(history.error());
+  return ExplanationJson({.connection = *connection,
+                          .stats = *stats,
+                          .share = *share,
+                          .history = *history,
+                          .store = administration_.Host().store});
 }
 
 Result<Json> ControlHandler::TellHistory(const Json& request) {

@@ -40,6 +40,7 @@ class ControlHandler {
   Result<Json> List(const Json& request);
   Result<Json> Show(const Json& request);
   Result<Json> Stats(const Json& request);
+  Result<Json> Explain(const Json& request);
   Result<Json> TellHistory(const Json& request);
   Result<Json> Set(const Json& request);
   Result<Json> Freeze(const Json& request);

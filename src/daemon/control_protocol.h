@@ -29,6 +29,7 @@ inline constexpr std::string_view kVersion = "version";
 inline constexpr std::string_view kList = "list";          // all guests, in short
 inline constexpr std::string_view kShow = "show";          // guest, or the host's settings
 inline constexpr std::string_view kStats = "stats";        // guest, or the host and all guests
+inline constexpr std::string_view kExplain = "explain";    // guest
 inline constexpr std::string_view kHistory = "history";    // guest
 inline constexpr std::string_view kSet = "set";            // guest or the host, settings, persist
 inline constexpr std::string_view kFreeze = "freeze";      // guest, or all

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "pools/shares.h"
 #include "pools/stats.h"
 
 namespace tmem::daemon {
@@ -49,6 +50,12 @@ inline constexpr std::array kStoredCounterFields = {
 // A counter that is added to a struct and not to its table does not compile.
 static_assert(sizeof(PoolCounters) == kPoolCounterFields.size() * sizeof(uint64_t));
 static_assert(sizeof(StoredCounters) == kStoredCounterFields.size() * sizeof(uint64_t));
+
+// Why puts were refused and segments evicted, by Refusal and Eviction.
+inline constexpr std::array<std::string_view, kRefusals> kRefusalNames = {
+    "frozen", "cap", "entitlement", "reserves", "capacity"};
+inline constexpr std::array<std::string_view, kEvictions> kEvictionNames = {
+    "over_share", "replaced", "persistent", "cap", "shrunk"};
 
 // Keys under which figures of the two classes stand, by PageClass.
 inline constexpr std::array<std::string_view, kPageClasses> kPageClassNames = {"ephemeral",

@@ -62,7 +62,7 @@ class Service final : public Administration, public BackendObserver {
   std::vector<ConnectionInfo> Connections() const override { return backend_->Connections(); }
   std::optional<ConnectionInfo> Find(const std::string& guest) const override;
   Result<GuestStats> StatsOf(GuestId guest) const override { return store_->StatsOf(guest); }
-  Result<GuestShare> ShareOf(GuestId guest) const { return store_->ShareOf(guest); }
+  Result<GuestShare> ShareOf(GuestId guest) const override { return store_->ShareOf(guest); }
   Result<std::vector<History::Sample>> HistoryOf(GuestId guest) const override;
   Result<GuestSettings> Change(const GuestInfo& guest, const SettingEdits& edits,
                                Persist persist) override;

@@ -1,10 +1,13 @@
 #include "daemon/stats_json.h"
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "daemon/counters.h"
 #include "daemon/knob_json.h"
 #include "daemon/knobs.h"
+#include "pools/segment.h"
 
 namespace tmem::daemon {
 
@@ -54,6 +57,53 @@ Json PoolJson(const PoolStats& pool) {
   return json;
 }
 
+// No figure above the capacity: greedy entitles everybody to all of it.
+Json ShareJson(const GuestShare& share, Bytes capacity) {
+  const auto at_most_all = [&](Bytes bytes) { return std::min(bytes, capacity).value; };
+  Json json;
+  json["policy"] = NameOf(share.policy);
+  json["weight"] = share.weight;
+  json["weights"] = share.weights;
+  json["segment_bytes"] = kSegmentSize;
+  json["persistent_held_bytes"] = share.persistent_held.value;
+  json["entitled_bytes"] = at_most_all(share.entitled);
+  json["reserve_bytes"] = share.reserve.value;
+  json["surrendered_bytes"] = share.surrendered.value;
+  json["surrender_percent"] = share.surrender_percent;
+  json["for_surrendered_bytes"] = share.for_surrendered.value;
+  json["unclaimed_bytes"] = share.unclaimed.value;
+  json["of_unclaimed_bytes"] = at_most_all(share.of_unclaimed);
+  json["wants_more"] = share.wants_more;
+  json["ephemeral_held_bytes"] = share.ephemeral_held.value;
+  json["ephemeral_share_bytes"] = at_most_all(share.ephemeral_share);
+  return json;
+}
+
+// By reason, and the last one: null if there was none.
+template <class Reason, size_t n>
+Json TallyJson(const Tally<Reason, n>& tally, const std::array<std::string_view, n>& names) {
+  Json json = Json::object();
+  for (size_t i = 0; i < n; ++i) json[std::string(names[i])] = tally.counts[i];
+  json["last"] = tally.last ? Json(names[static_cast<size_t>(*tally.last)]) : Json();
+  return json;
+}
+
+// Of the last ten minutes, or of as many as there are.
+Json LatelyJson(std::span<const History::Sample> history) {
+  constexpr size_t kSamples = std::chrono::minutes(10) / History::kInterval;
+  double seconds = 0;
+  uint64_t puts = 0;
+  uint64_t refused = 0;
+  uint64_t evicted = 0;
+  for (const auto& sample : history.last(std::min(history.size(), kSamples))) {
+    seconds += static_cast<double>(sample.seconds);
+    puts += sample.puts;
+    refused += sample.puts_refused;
+    evicted += sample.evicted;
+  }
+  return {{"seconds", seconds}, {"puts", puts}, {"puts_refused", refused}, {"evicted", evicted}};
+}
+
 }  // namespace
 
 Json ToJson(const GuestSettings& settings) {
@@ -94,6 +144,25 @@ Json ToJson(const ConnectionInfo& connection, const GuestStats& stats) {
   json["stored"] = StoredByClass(stats.stored);
   json["pools"] = Json::array();
   for (const PoolStats& pool : stats.pools) json["pools"].push_back(PoolJson(pool));
+  return json;
+}
+
+Json ExplanationJson(const Explanation& facts) {
+  const StoreStats& store = facts.store;
+  Json json;
+  json["id"] = facts.connection.guest.id.value;
+  json["name"] = facts.connection.guest.name;
+  json["state"] = facts.connection.state;
+  json["settings"] = ToJson(facts.stats.settings);
+  json["charged_bytes"] = facts.stats.charged.value;
+  json["share"] = ShareJson(facts.share, store.capacity);
+  json["refusals"] = TallyJson(facts.share.refusals, kRefusalNames);
+  json["evictions"] = TallyJson(facts.share.evictions, kEvictionNames);
+  json["lately"] = LatelyJson(facts.history);
+  json["host"] = {
+      {"capacity_bytes", store.capacity.value},
+      {"persistent_bytes", store.segments[static_cast<size_t>(PageClass::kPersistent)].value},
+      {"ephemeral_bytes", store.segments[static_cast<size_t>(PageClass::kEphemeral)].value}};
   return json;
 }
 

@@ -22,6 +22,16 @@ Json ToJson(const Config& config);
 Json ToJson(const ConnectionInfo& connection);
 Json ToJson(const HostInfo& host);
 
+// All that `explain` has to say about a guest.
+struct Explanation {
+  const ConnectionInfo& connection;
+  const GuestStats& stats;
+  const GuestShare& share;
+  std::span<const History::Sample> history;
+  const StoreStats& store;
+};
+Json ExplanationJson(const Explanation& facts);
+
 // A guest's history: each figure's series, oldest first.
 Json ToJson(const GuestInfo& guest, std::span<const History::Sample> history);
 

@@ -63,6 +63,7 @@ TEST(CtlCommandLineTest, CommandsBecomeRequests) {
       {{"show", "db1"}, "show", db1, Show::kGuest},
       {{"stats"}, "stats", none, Show::kHostCounters},
       {{"stats", "db1"}, "stats", db1, Show::kGuestCounters},
+      {{"explain", "db1"}, "explain", db1, Show::kExplain},
       {{"history", "db1"}, "history", db1, Show::kHistory},
       {{"stats", "--pools"}, "stats", none, Show::kPools},
       {{"stats", "db1", "--pools"}, "stats", db1, Show::kPools},

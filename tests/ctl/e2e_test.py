@@ -681,6 +681,97 @@ class ReclaimTest(TestCase):
         self.assertEqual(guest.tell(f"put {cache} 100"), 100)
 
 
+class ExplainTest(TestCase):
+    """Why a guest has what it has, as a real store tells it."""
+
+    CONFIG = "capacity = \"16M\"\n[guest-defaults]\ncompress = \"off\"\n"
+
+    def explained(self, daemon, guest, *patterns):
+        text = " ".join(self.ctl(daemon, "explain", guest).split())
+        for pattern in patterns:
+            self.assertRegex(text, pattern)
+        return json.loads(self.ctl(daemon, "explain", guest, "--json"))
+
+    def test_a_guest_that_lacks_nothing(self):
+        daemon = self.start(self.CONFIG)
+        guest = self.guest(daemon, "db1")
+        pool = guest.tell("pool persistent")
+        self.assertEqual(guest.tell(f"put {pool} 100"), 100)
+        told = self.explained(daemon, "db1", "None of its puts was refused",
+                              "None of its ephemeral pages was evicted", "no cap is set")
+        self.assertEqual(told["share"]["persistent_held_bytes"], 1 << 20)
+        self.assertEqual(told["refusals"]["last"], None)
+
+    def test_its_cap(self):
+        daemon = self.start(self.CONFIG)
+        guest = self.guest(daemon, "db1")
+        pool = guest.tell("pool persistent")
+        self.ctl(daemon, "set", "db1", "cap=1M")
+        stored = guest.tell(f"put {pool} 400")
+        self.assertLess(stored, 400)
+        told = self.explained(
+            daemon, "db1", f"{400 - stored} puts were refused: {400 - stored} for its cap",
+            r"because of its cap: its pages take .* of 1.00 MiB now",
+            r"`tmemctl set db1 cap=SIZE` \(it is 1.00 MiB\)")
+        self.assertEqual(told["refusals"]["cap"], 400 - stored)
+        # What it advises helps.
+        self.ctl(daemon, "set", "db1", "cap=4M")
+        self.assertEqual(guest.tell(f"put {pool} 400"), 400)
+
+    def test_frozen(self):
+        daemon = self.start(self.CONFIG)
+        guest = self.guest(daemon, "db1")
+        pool = guest.tell("pool persistent")
+        self.ctl(daemon, "freeze", "db1")
+        self.assertEqual(guest.tell(f"put {pool} 5"), 0)
+        self.explained(daemon, "db1", "5 while it was frozen", "because it is frozen",
+                       "`tmemctl thaw db1`")
+        self.ctl(daemon, "thaw", "db1")
+        self.explained(daemon, "db1", "it is not now")
+        self.assertEqual(guest.tell(f"put {pool} 5"), 5)
+
+    def test_its_share(self):
+        daemon = self.start("policy = \"static\"\n" + self.CONFIG)
+        self.guest(daemon, "other")
+        guest = self.guest(daemon, "db1")
+        pool = guest.tell("pool persistent")
+        stored = guest.tell(f"put {pool} 3000")
+        self.assertLess(stored, 3000)
+        told = self.explained(daemon, "db1", "share, by policy static",
+                              "may take 8.00 MiB", "weight of 100 among 200",
+                              f"{3000 - stored} for its share", "all that they may: 8.00 MiB of 8.00",
+                              "`tmemctl set db1 weight=NUMBER`")
+        self.assertEqual(told["refusals"]["last"], "entitlement")
+        self.ctl(daemon, "set", "db1", "weight=300")
+        self.assertGreater(guest.tell(f"put {pool} 3000"), stored)
+
+    def test_what_is_reserved_for_others(self):
+        daemon = self.start("policy = \"greedy\"\n" + self.CONFIG)
+        self.guest(daemon, "other")
+        self.ctl(daemon, "set", "other", "reserve=10M")
+        guest = self.guest(daemon, "db1")
+        pool = guest.tell("pool persistent")
+        self.assertLess(guest.tell(f"put {pool} 4000"), 4000)
+        told = self.explained(daemon, "db1", "who comes first has all", "the rest is reserved",
+                              "or lower reserves of others")
+        self.assertEqual(told["refusals"]["last"], "reserves")
+
+    def test_evicted_for_persistent_pages(self):
+        daemon = self.start(self.CONFIG)
+        cached, swapping = self.guest(daemon, "cached"), self.guest(daemon, "swapping")
+        cache = cached.tell("pool ephemeral")
+        pool = swapping.tell("pool persistent")
+        self.assertEqual(cached.tell(f"put {cache} 3500"), 3500)
+        self.assertGreater(swapping.tell(f"put {pool} 1000"), 0)
+        told = self.explained(daemon, "cached", "persistent pages needed room",
+                              r"of its pages were evicted\.", r"[0-9]+ for persistent pages")
+        self.assertGreater(told["evictions"]["persistent"], 0)
+        self.assertEqual(told["evictions"]["last"], "persistent")
+        self.ctl(daemon, "set", "capacity=4M")
+        told = self.explained(daemon, "cached", "the capacity was lowered: it is")
+        self.assertGreater(told["evictions"]["shrunk"], 0)
+
+
 class MetricsTest(TestCase):
     """What Prometheus gets, and what is packaged for it."""
 

@@ -112,6 +112,39 @@ TEST_F(ControlHandlerTest, StatsCarryEveryCounter) {
   EXPECT_EQ(Ask("stats", {{"guest", "db1"}}), guest);
 }
 
+TEST_F(ControlHandlerTest, ExplainsAGuestsShare) {
+  administration_.store().capacity = MiB(64);
+  administration_.store().segments[static_cast<size_t>(PageClass::kPersistent)] = MiB(9);
+  administration_.stats(1).charged = MiB(3);
+  GuestShare& share = administration_.share(1);
+  share.weight = 100;
+  share.weights = 300;
+  share.entitled = kUnlimited;
+  share.reserve = MiB(2);
+  share.refusals.Add(Refusal::kReserves);
+  share.refusals.Add(Refusal::kCap);
+  share.refusals.Add(Refusal::kCap);
+  share.evictions.Add(Eviction::kShrunk);
+  administration_.history(1).assign(90,
+                                    {.puts = 5, .puts_refused = 2, .evicted = 1, .seconds = 10});
+  const Json explained = Ask("explain", {{"guest", "1"}});
+  EXPECT_EQ(explained["name"], "db1");
+  EXPECT_EQ(explained["charged_bytes"], MiB(3).value);
+  EXPECT_EQ(explained["settings"]["weight"], 100);
+  EXPECT_EQ(explained["share"]["policy"], "max-min");
+  EXPECT_EQ(explained["share"]["reserve_bytes"], MiB(2).value);
+  EXPECT_EQ(explained["share"]["entitled_bytes"], MiB(64).value) << "not more than there is";
+  EXPECT_EQ(explained["refusals"], Json::parse(R"({"frozen": 0, "cap": 2, "entitlement": 0,
+                                                   "reserves": 1, "capacity": 0, "last": "cap"})"));
+  EXPECT_EQ(explained["evictions"]["shrunk"], 1);
+  EXPECT_EQ(explained["evictions"]["last"], "shrunk");
+  EXPECT_EQ(explained["lately"],
+            Json::parse(R"({"seconds": 600.0, "puts": 300, "puts_refused": 120, "evicted": 60})"));
+  EXPECT_EQ(explained["host"]["persistent_bytes"], MiB(9).value);
+  EXPECT_TRUE(Ask("explain", {{"guest", "web"}})["refusals"]["last"].is_null());
+  EXPECT_THAT(Fault("explain", {{"guest", "nobody"}}), HasSubstr("no guest 'nobody'"));
+}
+
 TEST_F(ControlHandlerTest, TellsAGuestsHistory) {
   administration_.history(1) = {{.used_bytes = 1 << 20,
                                  .ephemeral_pages = 2,

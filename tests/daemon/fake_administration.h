@@ -28,6 +28,7 @@ class FakeAdministration : public Administration {
   }
 
   GuestStats& stats(uint16_t id) { return guests_.at(id).stats; }
+  GuestShare& share(uint16_t id) { return guests_.at(id).share; }
   std::vector<History::Sample>& history(uint16_t id) { return guests_.at(id).history; }
   ConnectionInfo& connection(uint16_t id) { return guests_.at(id).connection; }
   StoreStats& store() { return host_.store; }
@@ -59,6 +60,8 @@ class FakeAdministration : public Administration {
   }
 
   Result<GuestStats> StatsOf(GuestId id) const override { return guests_.at(id.value).stats; }
+
+  Result<GuestShare> ShareOf(GuestId id) const override { return guests_.at(id.value).share; }
 
   Result<std::vector<History::Sample>> HistoryOf(GuestId id) const override {
     return guests_.at(id.value).history;
@@ -113,6 +116,7 @@ class FakeAdministration : public Administration {
   struct Guest {
     ConnectionInfo connection;
     GuestStats stats;
+    GuestShare share;
     std::vector<History::Sample> history;
     SettingChanges changes;
   };
