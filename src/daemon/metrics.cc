@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -235,7 +237,14 @@ std::string Utf8(const std::string& name) {
   return nlohmann::json::parse(quoted).get<std::string>();
 }
 
-void AddGuests(std::vector<MetricFamily>& families, const Administration& administration) {
+template <class Reason, size_t n>
+void AddTally(Family& family, const Tally<Reason, n>& tally,
+              const std::array<std::string_view, n>& names, const Labels& labels) {
+  for (size_t i = 0; i < n; ++i) family.Add(tally.counts[i], With(labels, "reason", names[i]));
+}
+
+void AddGuests(std::vector<MetricFamily>& families, const Administration& administration,
+               Bytes capacity) {
   CounterFamilies counters("guest_");
   StoredFamilies stored("guest_");
   const auto gauge = [](const char* name, const char* help) {
@@ -249,12 +258,26 @@ void AddGuests(std::vector<MetricFamily>& families, const Administration& admini
   Family connected = gauge("tmemd_guest_connected", "1 if the guest's driver is connected.");
   Family violated =
       gauge("tmemd_guest_violated", "1 if the guest was cut off for breaking the protocol.");
+  Family entitled =
+      gauge("tmemd_guest_entitled_bytes", "What the guest's persistent pages may take.");
+  Family ephemeral_share = gauge("tmemd_guest_ephemeral_share_bytes",
+                                 "What the guest's ephemeral pages may take without being evicted "
+                                 "for another guest's.");
+  Family surrendered =
+      gauge("tmemd_guest_surrendered_bytes", "What the guest gave up of its own memory.");
+  Family refusals("tmemd_guest_put_refusals_total",
+                  "Puts refused, by the reason that `tmemctl explain` gives.", MetricType::Counter);
+  Family evictions(
+      "tmemd_guest_evicted_segments_total",
+      "Segments of ephemeral pages evicted, by the reason that `tmemctl explain` gives.",
+      MetricType::Counter);
   Family requests("tmemd_guest_requests_total", "Requests served.", MetricType::Counter);
   Family notifications("tmemd_guest_notifications_total", "Wake-ups sent to the guest.",
                        MetricType::Counter);
   for (const ConnectionInfo& connection : administration.Connections()) {
     const auto stats = administration.StatsOf(connection.guest.id);
-    if (!stats) continue;  // it went meanwhile
+    const auto share = administration.ShareOf(connection.guest.id);
+    if (!stats || !share) continue;  // it went meanwhile
     const Labels labels = {{.name = "guest", .value = Utf8(connection.guest.name)},
                            {.name = "domid", .value = std::to_string(connection.guest.id.value)}};
     counters.Add(stats->counters, labels);
@@ -263,6 +286,11 @@ void AddGuests(std::vector<MetricFamily>& families, const Administration& admini
     weight.Add(uint64_t{stats->settings.weight}, labels);
     reserve.Add(stats->settings.reserve, labels);
     cap.Add(stats->settings.cap, labels);
+    entitled.Add(std::min(share->entitled, capacity), labels);
+    ephemeral_share.Add(std::min(share->ephemeral_share, capacity), labels);
+    surrendered.Add(share->surrendered, labels);
+    AddTally(refusals, share->refusals, kRefusalNames, labels);
+    AddTally(evictions, share->evictions, kEvictionNames, labels);
     frozen.Add(uint64_t{stats->settings.frozen}, labels);
     connected.Add(uint64_t{connection.state == "connected"}, labels);
     violated.Add(uint64_t{connection.state == "violated"}, labels);
@@ -271,8 +299,9 @@ void AddGuests(std::vector<MetricFamily>& families, const Administration& admini
   }
   std::move(counters).MoveTo(families);
   std::move(stored).MoveTo(families);
-  for (Family* family : {&charged, &weight, &reserve, &cap, &frozen, &connected, &violated,
-                         &requests, &notifications}) {
+  for (Family* family :
+       {&charged, &weight, &reserve, &cap, &entitled, &ephemeral_share, &surrendered, &refusals,
+        &evictions, &frozen, &connected, &violated, &requests, &notifications}) {
     families.push_back(std::move(*family).Take());
   }
 }
@@ -284,7 +313,7 @@ std::vector<MetricFamily> CollectMetrics(const Administration& administration) {
   const HostInfo host = administration.Host();
   AddHost(families, host);
   AddTimes(families, host.operation_times);
-  AddGuests(families, administration);
+  AddGuests(families, administration, host.store.capacity);
   // A family without a metric would be a HELP of nothing.
   std::erase_if(families, [](const MetricFamily& family) { return family.metric.empty(); });
   return families;

@@ -53,6 +53,26 @@ TEST(MetricsTest, AGuestsCountersAreToldByResult) {
   }
 }
 
+TEST(MetricsTest, SharesAndReasonsAreTold) {
+  FakeAdministration administration;
+  administration.AddGuest(7, "db1");
+  administration.store().capacity = MiB(64);
+  GuestShare& share = administration.share(7);
+  share.entitled = kUnlimited;
+  share.ephemeral_share = MiB(2);
+  share.refusals.Add(Refusal::kReserves);
+  share.evictions.Add(Eviction::kShrunk);
+  const std::string text = TextOf(administration);
+  for (const char* line :
+       {"entitled_bytes{guest=\"db1\",domid=\"7\"} 67108864\n",
+        "ephemeral_share_bytes{guest=\"db1\",domid=\"7\"} 2097152\n",
+        "put_refusals_total{guest=\"db1\",domid=\"7\",reason=\"reserves\"} 1\n",
+        "put_refusals_total{guest=\"db1\",domid=\"7\",reason=\"cap\"} 0\n",
+        "evicted_segments_total{guest=\"db1\",domid=\"7\",reason=\"shrunk\"} 1\n"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("tmemd_guest_") + line));
+  }
+}
+
 TEST(MetricsTest, NoNameBreaksTheText) {
   FakeAdministration administration;
   administration.AddGuest(1, "a\xff");
