@@ -171,10 +171,24 @@ std::string MoreCapacity(const Facts& facts) {
                      SizeOf(facts.host, "capacity_bytes"));
 }
 
+// What was so when the last put was refused, and is not now.
+constexpr std::string_view kNothing = "nothing needs to";
+
+bool HasCap(const Facts& facts) { return !facts.settings.at("cap").is_string(); }
+
+std::string OfItsCap(const Facts& facts) {
+  if (!HasCap(facts)) return "of the cap that it had; none is set now";
+  return fmt::format("of its cap: its pages take {} of {} now", SizeOf(facts.all, "charged_bytes"),
+                     SizeOf(facts.settings, "cap"));
+}
+
 std::string MoreCap(const Facts& facts) {
-  return fmt::format("a larger cap, {} (it is {}); or denser compression, {}",
-                     facts.Set("cap=SIZE"), SizeOf(facts.settings, "cap"),
-                     facts.Set("compress=dense"));
+  if (!HasCap(facts)) return std::string(kNothing);
+  std::string text = fmt::format("a larger cap, {} (it is {})", facts.Set("cap=SIZE"),
+                                 SizeOf(facts.settings, "cap"));
+  const bool dense = Text(facts.settings, "compress-ephemeral") == "dense" &&
+                     Text(facts.settings, "compress-persistent") == "dense";
+  return dense ? text : text + "; or denser compression, " + facts.Set("compress=dense");
 }
 
 std::string MoreShare(const Facts& facts) {
@@ -216,14 +230,9 @@ constexpr std::array<Reason, kRefusalNames.size()> kRefusalReasons = {{
      },
      [](const Facts& facts) {
        return facts.settings.at("frozen").get<bool>() ? fmt::format("`tmemctl thaw {}`", facts.name)
-                                                      : std::string("nothing needs to");
+                                                      : std::string(kNothing);
      }},
-    {"cap", "for its cap",
-     [](const Facts& facts) {
-       return fmt::format("of its cap: its pages take {} of {} now",
-                          SizeOf(facts.all, "charged_bytes"), SizeOf(facts.settings, "cap"));
-     },
-     MoreCap},
+    {"cap", "for its cap", OfItsCap, MoreCap},
     {"entitlement", "for its share",
      [](const Facts& facts) {
        return fmt::format("its persistent pages held all that they may: {} of {} now",
@@ -266,12 +275,7 @@ constexpr std::array<Reason, kEvictionNames.size()> kEvictionReasons = {{
        return "persistent pages needed room: " + HostIsFull(facts, " now");
      },
      MoreCapacity},
-    {"cap", "for its cap",
-     [](const Facts& facts) {
-       return fmt::format("of its cap: its pages take {} of {} now",
-                          SizeOf(facts.all, "charged_bytes"), SizeOf(facts.settings, "cap"));
-     },
-     MoreCap},
+    {"cap", "for its cap", OfItsCap, MoreCap},
     {"shrunk", "for a lowered capacity",
      [](const Facts& facts) {
        return fmt::format("the capacity was lowered: it is {} now",
@@ -364,7 +368,7 @@ std::string RefusalsText(const Facts& facts) {
   const Json& refusals = facts.all.at("refusals");
   const uint64_t total = Total(refusals, kRefusalReasons);
   if (total == 0) return "  None of its puts was refused since it came.\n";
-  return fmt::format("  Since it came {} puts were refused: {}.\n", total,
+  return fmt::format("  Puts refused since it came: {} ({}).\n", total,
                      ListOf(refusals, kRefusalReasons)) +
          LastText(facts, refusals, kRefusalReasons, "The last was refused");
 }
@@ -374,8 +378,8 @@ std::string EvictionsText(const Facts& facts) {
   const uint64_t total = Total(evictions, kEvictionReasons);
   if (total == 0) return "  None of its ephemeral pages was evicted since it came.\n";
   const Bytes bytes(total * Number(facts.share, "segment_bytes"));
-  return fmt::format("  Since it came {} segments, {} of ephemeral pages, were evicted: {}.\n",
-                     total, HumanBytes(bytes), ListOf(evictions, kEvictionReasons)) +
+  return fmt::format("  Segments evicted since it came: {}, {} of ephemeral pages ({}).\n", total,
+                     HumanBytes(bytes), ListOf(evictions, kEvictionReasons)) +
          LastText(facts, evictions, kEvictionReasons, "The last was evicted");
 }
 

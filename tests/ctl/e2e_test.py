@@ -710,7 +710,7 @@ class ExplainTest(TestCase):
         stored = guest.tell(f"put {pool} 400")
         self.assertLess(stored, 400)
         told = self.explained(
-            daemon, "db1", f"{400 - stored} puts were refused: {400 - stored} for its cap",
+            daemon, "db1", rf"Puts refused since it came: {400 - stored} \({400 - stored} for its cap\)",
             r"because of its cap: its pages take .* of 1.00 MiB now",
             r"`tmemctl set db1 cap=SIZE` \(it is 1.00 MiB\)")
         self.assertEqual(told["refusals"]["cap"], 400 - stored)

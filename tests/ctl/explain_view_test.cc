@@ -154,18 +154,28 @@ TEST_F(ExplainViewTest, EachRefusalHasItsReasonAndItsRemedy) {
   for (const auto& [refusal, reason, remedy] : expected) {
     share_.refusals = {};
     share_.refusals.Add(refusal);
-    EXPECT_THAT(View(), AllOf(HasSubstr("Since it came 1 puts were refused: 1 "),
+    EXPECT_THAT(View(), AllOf(HasSubstr("Puts refused since it came: 1 (1 "),
                               HasSubstr("The last was refused because "), HasSubstr(reason),
                               HasSubstr("What would change that: "), HasSubstr(remedy)));
   }
   share_.refusals.Add(Refusal::kFrozen);
   stats_.settings.frozen = false;
-  EXPECT_THAT(View(),
-              AllOf(HasSubstr("2 puts were refused: 1 while it was frozen, 1 for want of capacity"),
-                    HasSubstr("it was frozen; it is not now")));
+  EXPECT_THAT(View(), AllOf(HasSubstr("came: 2 (1 while it was frozen, 1 for want of capacity)"),
+                            HasSubstr("it was frozen; it is not now")));
+}
+
+TEST_F(ExplainViewTest, AdviceThatWasFollowedIsNotGivenAgain) {
+  share_.refusals.Add(Refusal::kCap);
+  EXPECT_THAT(View(), AllOf(HasSubstr("because of the cap that it had; none is set now"),
+                            HasSubstr("What would change that: nothing needs to.")));
+  stats_.settings.cap = MiB(30);
+  EXPECT_THAT(View(), HasSubstr("compress=dense"));
+  for (auto& mode : stats_.settings.compress) mode = CompressMode::kDense;
+  EXPECT_THAT(View(), Not(HasSubstr("compress=dense")));
 }
 
 TEST_F(ExplainViewTest, EachEvictionHasItsReasonAndItsRemedy) {
+  stats_.settings.cap = MiB(30);
   const std::tuple<Eviction, const char*, const char*> expected[] = {
       {Eviction::kOverShare, "further below its share needed room: its own hold 5.00 MiB",
        "weight=NUMBER"},
@@ -177,9 +187,10 @@ TEST_F(ExplainViewTest, EachEvictionHasItsReasonAndItsRemedy) {
     share_.evictions = {};
     share_.evictions.Add(eviction);
     share_.evictions.Add(eviction);
-    EXPECT_THAT(View(), AllOf(HasSubstr("2 segments, 2.00 MiB of ephemeral pages, were evicted"),
-                              HasSubstr("The last was evicted because "), HasSubstr(reason),
-                              HasSubstr(remedy)));
+    EXPECT_THAT(
+        View(),
+        AllOf(HasSubstr("Segments evicted since it came: 2, 2.00 MiB of ephemeral pages (2 "),
+              HasSubstr("The last was evicted because "), HasSubstr(reason), HasSubstr(remedy)));
   }
 }
 
