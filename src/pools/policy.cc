@@ -11,8 +11,9 @@ namespace tmem {
 namespace {
 
 // A claimant that does not want its part of the unclaimed memory lends it to others, but for one
-// half: persistent pages cannot be called back, and it shall find something when it comes.
-constexpr uint32_t kLentFraction = 2;
+// eighth: it shall find something when it comes, for persistent pages are not dropped for it, and
+// what others hold too much comes back only as they flush.
+constexpr uint32_t kKeptFraction = 8;
 // What one that asks for no more may still add before it has to ask: an eighth, and some segments.
 constexpr uint32_t kHeadroomFraction = 8;
 constexpr uint32_t kMinHeadroom = 4;  // segments
@@ -95,7 +96,7 @@ class MaxMin final : public Policy {
       const uint64_t wanted = claims[i].persistent + HeadroomOf(claims[i]);
       const uint64_t guaranteed = allotments[i].persistent();
       const uint64_t beyond = wanted > guaranteed ? wanted - guaranteed : 0;
-      const uint32_t kept = equal[i] - equal[i] / kLentFraction;
+      const uint32_t kept = equal[i] / kKeptFraction;
       demands[i].most = static_cast<uint32_t>(
           std::min<uint64_t>(demands[i].most, std::max<uint64_t>(beyond, kept)));
     }

@@ -209,7 +209,7 @@ uint64_t EqualPart(const Scene& scene, size_t self) {
 }
 
 // However others behave, whatever they pretend to want, however much they hold already: one that
-// wants its part is entitled to it, and one that does not keeps half of it to come back to.
+// wants its part is entitled to it, and one that does not keeps an eighth of it to come back to.
 RC_GTEST_PROP(MaxMin, NobodyLosesItsPartToALiar, ()) {
   const auto scene = *AnySceneOf(PolicyKind::kMaxMin);
   const auto allotments = scene.Allot();
@@ -218,7 +218,7 @@ RC_GTEST_PROP(MaxMin, NobodyLosesItsPartToALiar, ()) {
     const uint64_t room =
         claim.terms.cap - (uint64_t{allotments[i].reserve} + allotments[i].surrendered);
     const uint64_t own = std::min(room, EqualPart(scene, i));
-    RC_ASSERT(allotments[i].share >= (claim.wants_more ? own : own / 2));
+    RC_ASSERT(allotments[i].share >= (claim.wants_more ? own : own / 8));
   }
 }
 
@@ -247,11 +247,11 @@ TEST(MaxMin, DividesWhatNobodyClaimsByWeight) {
       .settings = {.surrender_percent = 50}};
   const auto allotments = scene.Allot();
   EXPECT_EQ(scene.Unclaimed(), 75);
-  EXPECT_EQ(allotments[2], (Allotment{.share = 9, .ephemeral_weight = 100}))
-      << "18, of which it lends half: it holds 1, and may add 4";
+  EXPECT_EQ(allotments[2], (Allotment{.share = 5, .ephemeral_weight = 100}))
+      << "18, of which it lends what it does not use: it holds 1, and may add 4";
   EXPECT_EQ(allotments[0],
-            (Allotment{.reserve = 10, .surrendered = 10, .share = 22, .ephemeral_weight = 100}));
-  EXPECT_EQ(allotments[1], (Allotment{.surrendered = 5, .share = 44, .ephemeral_weight = 200}));
+            (Allotment{.reserve = 10, .surrendered = 10, .share = 23, .ephemeral_weight = 100}));
+  EXPECT_EQ(allotments[1], (Allotment{.surrendered = 5, .share = 47, .ephemeral_weight = 200}));
 }
 
 TEST(Surrender, MemoryThatTheHostHasNotCountsInProportion) {
