@@ -49,6 +49,7 @@ Heap::Heap(Memory& memory, Memory::StakeId stake, KeyspaceId owner, PageClass pa
       owner_(owner),
       page_class_(page_class),
       partial_(static_cast<size_t>(SizeClassCount()), SegmentList(table_, &SegmentInfo::partial)),
+      free_(static_cast<size_t>(SizeClassCount()), 0),
       by_age_(table_, &SegmentInfo::age) {}
 
 Heap::~Heap() { assert(segments_ == 0); }
@@ -85,6 +86,7 @@ Heap::Slot Heap::AllocateIn(SegmentId segment) {
   const auto bit = static_cast<uint32_t>(std::countr_zero(info.free_slots[word]));
   info.free_slots[word] &= info.free_slots[word] - 1;
   ++info.used;
+  --free_[info.size_class];
   // Relaxed: whoever reads it to evict holds the lock that we hold.
   info.unpublished.fetch_add(1, std::memory_order_relaxed);
   if (info.used == SlotsPerSegment(info.size_class)) Unlist(segment);
@@ -112,6 +114,7 @@ void Heap::Describe(SegmentId segment, SizeClass size_class) {
     info.free_slots[slots / kBitsPerWord] = (uint64_t{1} << slots % kBitsPerWord) - 1;
   }
   ++segments_;
+  free_[size_class] += slots;
   bitmap_bytes_ += BitmapWords(slots) * sizeof(uint64_t);
   by_age_.PushBack(segment);
   List(segment);
@@ -133,7 +136,10 @@ bool Heap::CloseIfUnused(SegmentId segment) {
   SegmentInfo& info = table_[segment];
   if (info.used != 0) return false;
   if (info.listed) Unlist(segment);
-  if (!info.detached) by_age_.Remove(segment);
+  if (!info.detached) {
+    by_age_.Remove(segment);
+    free_[info.size_class] -= SlotsPerSegment(info.size_class);
+  }
   --segments_;
   bitmap_bytes_ -= BitmapWords(SlotsPerSegment(info.size_class)) * sizeof(uint64_t);
   std::destroy_at(&info);
@@ -146,6 +152,7 @@ bool Heap::FreeSlot(SegmentId segment, uint32_t slot) {
   info.free_slots[word] |= uint64_t{1} << slot % kBitsPerWord;
   info.first_free_word = std::min(info.first_free_word, word);
   --info.used;
+  if (!info.detached) ++free_[info.size_class];
   if (CloseIfUnused(segment)) return true;
   if (info.listed || info.detached) return false;
   if (page_class_ == PageClass::kPersistent) {
@@ -199,6 +206,7 @@ void Heap::Adopt(SegmentId segment, SizeClass size_class) {
       if ((state & RecordHeader::kLive) == 0) continue;
       info.free_slots[slot / kBitsPerWord] &= ~(uint64_t{1} << slot % kBitsPerWord);
       ++info.used;
+      --free_[size_class];
     }
     const bool may_fill = page_class_ == PageClass::kPersistent || IsSparse(info.used, slots);
     if (info.used == slots || !may_fill) Unlist(segment);
@@ -209,6 +217,7 @@ void Heap::Adopt(SegmentId segment, SizeClass size_class) {
 
 void Heap::Abandon() {
   MutexLock lock(mutex_);
+  std::ranges::fill(free_, 0);
   for (SegmentId segment = by_age_.first(); segment != kNoSegment;) {
     const SegmentId next = by_age_.After(segment);
     std::destroy_at(&table_[segment]);
@@ -223,13 +232,47 @@ SegmentId Heap::DetachOldest() {
        segment = by_age_.After(segment)) {
     SegmentInfo& info = table_[segment];
     if (info.unpublished.load(std::memory_order_acquire) != 0) continue;
-    if (info.listed) Unlist(segment);
-    by_age_.Remove(segment);
-    info.detached = true;
-    ++info.used;
+    Detach(segment);
     return segment;
   }
   return kNoSegment;
+}
+
+SegmentId Heap::DetachSparsest() {
+  MutexLock lock(mutex_);
+  SegmentId sparsest = kNoSegment;
+  const auto part_used = [this](SegmentId segment) TMEM_NO_THREAD_SAFETY_ANALYSIS {
+    return static_cast<double>(table_[segment].used) / SlotsIn(segment);
+  };
+  for (SizeClass size_class = 0; size_class < SizeClassCount(); ++size_class) {
+    // As many as a segment has: its own, and enough in others for what it holds.
+    if (free_[size_class] < SlotsPerSegment(size_class)) continue;
+    const SegmentList& partial = partial_[size_class];
+    for (SegmentId segment = partial.first(); segment != kNoSegment;
+         segment = partial.After(segment)) {
+      if (table_[segment].unpublished.load(std::memory_order_acquire) != 0) continue;
+      if (sparsest == kNoSegment || part_used(segment) < part_used(sparsest)) sparsest = segment;
+    }
+  }
+  if (sparsest != kNoSegment) Detach(sparsest);
+  return sparsest;
+}
+
+void Heap::Detach(SegmentId segment) {
+  SegmentInfo& info = table_[segment];
+  if (info.listed) Unlist(segment);
+  by_age_.Remove(segment);
+  free_[info.size_class] -= SlotsPerSegment(info.size_class) - info.used;
+  info.detached = true;
+  ++info.used;
+}
+
+void Heap::Attach(SegmentId segment) {
+  SegmentInfo& info = table_[segment];
+  info.detached = false;
+  free_[info.size_class] += SlotsPerSegment(info.size_class) - info.used;
+  by_age_.PushBack(segment);
+  if (info.used < SlotsPerSegment(info.size_class)) List(segment);
 }
 
 void Heap::LetGo(SegmentId segment) {
@@ -238,6 +281,7 @@ void Heap::LetGo(SegmentId segment) {
     MutexLock lock(mutex_);
     --table_[segment].used;
     emptied = CloseIfUnused(segment);
+    if (!emptied && page_class_ == PageClass::kPersistent) Attach(segment);
   }
   if (emptied) GiveBack(segment);
 }

@@ -81,6 +81,11 @@ class Heap {
   // its headers may be read until LetGo, and it goes back to Memory when its last slot is freed
   // after that.
   SegmentId DetachOldest();
+  // Likewise the segment with the fewest pages for its size, of those whose pages would fit into
+  // free slots of others of that size. Takes long for a heap of very many segments, but looks at
+  // them only if a whole segment's slots are free. REQUIRES: a persistent heap.
+  SegmentId DetachSparsest();
+  // A persistent segment that is still used takes part again.
   void LetGo(SegmentId segment);
 
   // Takes over a segment that survived in the arena: the slots whose records are live are in use.
@@ -117,6 +122,8 @@ class Heap {
   // True if that was the segment's last slot: it is in no list any more, for GiveBack.
   bool FreeSlot(SegmentId segment, uint32_t slot) TMEM_REQUIRES(mutex_);
   bool CloseIfUnused(SegmentId segment) TMEM_REQUIRES(mutex_);
+  void Detach(SegmentId segment) TMEM_REQUIRES(mutex_);
+  void Attach(SegmentId segment) TMEM_REQUIRES(mutex_);
   void List(SegmentId segment) TMEM_REQUIRES(mutex_);
   void Unlist(SegmentId segment) TMEM_REQUIRES(mutex_);
   void Abandon(const Slot& slot);
@@ -133,6 +140,7 @@ class Heap {
   uint32_t segments_ TMEM_GUARDED_BY(mutex_) = 0;
   size_t bitmap_bytes_ TMEM_GUARDED_BY(mutex_) = 0;
   std::vector<SegmentList> partial_ TMEM_GUARDED_BY(mutex_);  // by size class
+  std::vector<uint32_t> free_ TMEM_GUARDED_BY(mutex_);        // slots, likewise; none of detached
   SegmentList by_age_ TMEM_GUARDED_BY(mutex_);                // oldest first
 };
 

@@ -473,29 +473,32 @@ void Keyspace::Repay(uint32_t pool, PageClass page_class, const Ledger& from, By
 
 // ---- memory ----
 
-// Moves a page that was used to a younger segment, if one has room. The location is updated.
-bool Keyspace::GiveSecondChance(Location& location) {
-  Heap& from = heap(PageClass::kEphemeral);
-  auto slot = from.Allocate(location.length(), Heap::Growth::kForbidden);
+// Moves a page to another segment, if one has room. The location is updated, and the old one to be
+// freed.
+bool Keyspace::Move(Partition& partition, PageClass page_class, Location& location) {
+  Heap& within = heap(page_class);
+  auto slot = within.Allocate(location.length(), Heap::Growth::kForbidden);
   if (!slot) return false;
-  const RecordHeader& old_header = from.HeaderOf(location);
+  RecordHeader& old_header = within.HeaderOf(location);
   RecordHeader& header = slot->header();
   header.object = old_header.object;
   header.index = old_header.index;
   header.checksum = old_header.checksum;
   header.length = old_header.length;
   header.codec = old_header.codec;
-  std::memcpy(slot->payload(), from.PayloadOf(location), location.length());
-  header.state.store(old_header.state.load(std::memory_order_relaxed), std::memory_order_release);
-  from.HeaderOf(location).state.store(0, std::memory_order_relaxed);
+  std::memcpy(slot->payload(), within.PayloadOf(location), location.length());
+  // From here to the next line there are two; a process that finds both takes the later one.
+  header.state.store(++partition.last_sequence << 8 | RecordHeader::kLive,
+                     std::memory_order_release);
+  old_header.state.store(0, std::memory_order_relaxed);
   location = Location(slot->segment(), slot->slot(), location.codec(), location.length());
   slot->Publish();
   return true;
 }
 
-void Keyspace::EvictRecord(SegmentId segment, uint32_t slot, Freed& freed) {
-  Heap& from = heap(PageClass::kEphemeral);
-  const RecordHeader& header = from.HeaderIn(segment, slot);
+template <class Act>
+void Keyspace::WithRecord(PageClass page_class, SegmentId segment, uint32_t slot, Act act) {
+  const RecordHeader& header = heap(page_class).HeaderIn(segment, slot);
   // Acquire: pairs with the release in Enter.
   if ((header.state.load(std::memory_order_acquire) & RecordHeader::kLive) == 0) return;
   Partition& partition = *partitions_[header.object & (kPartitions - 1)];
@@ -505,23 +508,13 @@ void Keyspace::EvictRecord(SegmentId segment, uint32_t slot, Freed& freed) {
   Found found{.number = header.object >> kPartitionBits};
   found.object = partition.objects.At(found.number);
   if (found.object == nullptr) return;
-  found.location = found.object->pages.Find(header.index);
+  const uint32_t index = header.index;
+  found.location = found.object->pages.Find(index);
   if (found.location == nullptr || found.location->segment() != segment ||
       found.location->slot() != slot) {
     return;
   }
-  const Location old = *found.location;
-  if (old.referenced() && GiveSecondChance(*found.location)) {
-    freed.Add(old);
-    return;
-  }
-  ++partition.pools[found.object->pool].counters.evicted;
-  if (memory_.watches_ghosts()) {
-    const uint64_t hash = ObjectTable::Hash(hash_key_, found.object->pool, found.object->id);
-    ghosts_[static_cast<size_t>(PageClass::kEphemeral)].Lost(PageHash(hash, header.index),
-                                                             old.charge());
-  }
-  freed.Add(TakeOut(partition, PageClass::kEphemeral, found, header.index));
+  act(partition, found, index);
 }
 
 bool Keyspace::EvictOldestSegment() {
@@ -530,13 +523,50 @@ bool Keyspace::EvictOldestSegment() {
   if (segment == kNoSegment) return false;
   {
     Freed freed(from);
+    const auto evict = [&](Partition& partition, const Found& found,
+                           uint32_t index) TMEM_REQUIRES(partition.mutex) {
+      const Location old = *found.location;
+      if (old.referenced() && Move(partition, PageClass::kEphemeral, *found.location)) {
+        freed.Add(old);
+        return;
+      }
+      ++partition.pools[found.object->pool].counters.evicted;
+      if (memory_.watches_ghosts()) {
+        const uint64_t hash = ObjectTable::Hash(hash_key_, found.object->pool, found.object->id);
+        ghosts_[static_cast<size_t>(PageClass::kEphemeral)].Lost(PageHash(hash, index),
+                                                                 old.charge());
+      }
+      freed.Add(TakeOut(partition, PageClass::kEphemeral, found, index));
+    };
     const uint32_t slots = from.SlotsIn(segment);
     for (uint32_t slot = 0; slot < slots; ++slot) {
-      EvictRecord(segment, slot, freed);
+      WithRecord(PageClass::kEphemeral, segment, slot, evict);
       if (freed.full()) freed.Flush();
     }
   }
   from.LetGo(segment);
+  return true;
+}
+
+bool Keyspace::CompactSegment() {
+  Heap& within = heap(PageClass::kPersistent);
+  const SegmentId segment = within.DetachSparsest();
+  if (segment == kNoSegment) return false;
+  {
+    Freed freed(within);
+    const auto move = [&](Partition& partition, const Found& found, uint32_t)
+                          TMEM_REQUIRES(partition.mutex) {
+                            const Location old = *found.location;
+                            if (Move(partition, PageClass::kPersistent, *found.location))
+                              freed.Add(old);
+                          };
+    const uint32_t slots = within.SlotsIn(segment);
+    for (uint32_t slot = 0; slot < slots; ++slot) {
+      WithRecord(PageClass::kPersistent, segment, slot, move);
+      if (freed.full()) freed.Flush();
+    }
+  }
+  within.LetGo(segment);
   return true;
 }
 

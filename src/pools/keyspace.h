@@ -146,6 +146,10 @@ class Keyspace final : public Evictable {
   // ---- memory ----
 
   bool EvictOldestSegment() override;
+  // Moves the pages of a sparse persistent segment into free slots of others, and gives it back;
+  // costs a copy of its pages. False if there are not free slots enough. Like eviction, it may be
+  // called while pages are put and taken.
+  bool CompactSegment();
 
   // What more memory would save, while the policy watches that. To be told of persistent puts
   // refused and ephemeral gets missed; evictions it knows of. `charge`: if it is known.
@@ -211,8 +215,12 @@ class Keyspace final : public Evictable {
   struct Repayment;
   bool RepaySome(Partition& partition, const Repayment& repayment, ObjectNumber& next, Freed& freed)
       TMEM_REQUIRES(partition.mutex);
-  void EvictRecord(SegmentId segment, uint32_t slot, Freed& freed);
-  bool GiveSecondChance(Location& location);
+  // Calls `act(partition, found, index)` under the partition's lock, if the slot holds a page that
+  // is in the index.
+  template <class Act>
+  void WithRecord(PageClass page_class, SegmentId segment, uint32_t slot, Act act);
+  bool Move(Partition& partition, PageClass page_class, Location& location)
+      TMEM_REQUIRES(partition.mutex);
 
   Memory& memory_;
   const Memory::StakeId stake_;

@@ -634,7 +634,10 @@ PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCode
   if (guest.frozen()) return refuse(Refusal::kFrozen);
   if (page_class == PageClass::kPersistent && keyspace.MustShrink()) {
     keyspace.NoteRefused(ref, page_class, std::nullopt);
-    return refuse(Refusal::kEntitlement);
+    const PutStatus status = refuse(Refusal::kEntitlement);
+    // What goes leaves slots in all segments: as soon as these make up one, others shall have it.
+    keyspace.CompactSegment();
+    return status;
   }
 
   const Payload payload = codec.Compress(page, guest.compress(page_class));

@@ -200,6 +200,72 @@ TEST(Heap, ARefilledSegmentIsYoungAgain) {
   f.heap.Free(std::span(all).subspan(RawSlots() / 2));
 }
 
+// ---- sparse segments ----
+
+// Segments that are full but for so many slots each.
+std::vector<std::vector<Location>> FullBut(Fixture& f, const std::vector<uint32_t>& free) {
+  std::vector<std::vector<Location>> segments(free.size());
+  for (auto& segment : segments) {
+    for (uint32_t i = 0; i < RawSlots(); ++i) segment.push_back(*f.Add(kPageSize));
+  }
+  for (size_t i = 0; i < free.size(); ++i) {
+    for (uint32_t n = 0; n < free[i]; ++n) {
+      f.Free(segments[i].back());
+      segments[i].pop_back();
+    }
+  }
+  return segments;
+}
+
+void FreeAll(Fixture& f, const std::vector<std::vector<Location>>& segments) {
+  for (const auto& segment : segments) f.heap.Free(segment);
+  EXPECT_EQ(f.InUse(), 0);
+}
+
+TEST(Heap, DetachesTheSparsestSegmentWhosePagesFitElsewhere) {
+  Fixture f(kPersistent);
+  auto segments = FullBut(f, {100, RawSlots() - 120, 19});
+  EXPECT_EQ(f.heap.DetachSparsest(), kNoSegment) << "one slot is missing";
+  f.Free(segments[2].back());
+  segments[2].pop_back();
+  const SegmentId sparse = f.heap.DetachSparsest();
+  EXPECT_EQ(sparse, segments[1].front().segment());
+  EXPECT_EQ(f.heap.DetachSparsest(), kNoSegment) << "120 slots are free in the others";
+  for (int i = 0; i < 120; ++i) {
+    const auto location = f.Add(kPageSize);
+    ASSERT_TRUE(location);
+    EXPECT_NE(location->segment(), sparse);
+    segments[0].push_back(*location);
+  }
+  EXPECT_FALSE(f.heap.Allocate(kPageSize, Heap::Growth::kForbidden));
+  f.heap.Free(segments[1]);
+  segments[1].clear();
+  EXPECT_EQ(f.InUse(), 3) << "until it is let go";
+  f.heap.LetGo(sparse);
+  EXPECT_EQ(f.InUse(), 2);
+  FreeAll(f, segments);
+}
+
+TEST(Heap, ASparseSegmentWithPagesLeftTakesPartAgain) {
+  Fixture f(kPersistent);
+  auto segments = FullBut(f, {RawSlots() - 3, 3});
+  const SegmentId sparse = f.heap.DetachSparsest();
+  EXPECT_EQ(sparse, segments[0].front().segment());
+  f.Free(segments[0].back());
+  segments[0].pop_back();
+  f.heap.LetGo(sparse);
+  EXPECT_EQ(f.InUse(), 2);
+  EXPECT_EQ(f.heap.DetachSparsest(), sparse) << "one more slot is free";
+  f.heap.LetGo(sparse);
+  for (uint32_t i = 0; i < RawSlots() + 1; ++i) {
+    const auto location = f.Add(kPageSize);
+    ASSERT_TRUE(location);
+    segments[1].push_back(*location);
+  }
+  EXPECT_EQ(f.InUse(), 2);
+  FreeAll(f, segments);
+}
+
 TEST(Heap, ASegmentThatHadAnotherOwnerShowsNoLiveRecords) {
   Fixture f(kEphemeral, 1);
   const Location raw = *f.Add(kPageSize);

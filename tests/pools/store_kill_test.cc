@@ -194,6 +194,12 @@ TEST_P(StoreKillTest, AfterAnyInstruction) {
               static_cast<unsigned long long>(length));
 }
 
+constexpr uint32_t kMoved = 10;
+
+void Flush(Bed& bed, uint32_t index) {
+  bed.store->FlushPage(*bed.guest, Bed::HandleOf(kSwap, 50, index));
+}
+
 const Operation kOperations[] = {
     {"PutOfANewObject", [](Bed&) {}, [](Bed& bed) { bed.Put(kSwap, 1, 5, 1); },
      [](Bed& bed, bool ended) {
@@ -301,6 +307,32 @@ const Operation kOperations[] = {
                                         RingPosition{.queue = 1, .index = 9, .again = true}),
                  FlushStatus::kDone);
        ASSERT_EQ(bed.store->StatsOf(GuestId{kGuest})->pools.size(), 2u);
+     }},
+    {"RefusedPutThatMovesPages",
+     [](Bed& bed) {
+       // Three segments, with pages enough free for one: almost all of them in the second.
+       const uint32_t all = RawPages(3) - kBystanders;
+       for (uint32_t i = 0; i < all; ++i) bed.Put(kSwap, 50, i, i % 10);
+       const uint32_t second = RawPages(1) - kBystanders;
+       for (uint32_t i = 0; i < kMoved; ++i) Flush(bed, i);
+       for (uint32_t i = second + kMoved; i < second + RawPages(1); ++i) Flush(bed, i);
+       GuestSettings settings = RawSettings();
+       settings.reserve = Segments(14);
+       (void)bed.store->AddGuest({.id = GuestId{9}, .uuid = UuidOf(9)}, settings);
+       EXPECT_EQ(bed.store->Stats().segments[1], Segments(3));
+     },
+     [](Bed& bed) { bed.Put(kSwap, 50, 2 * kMoved, 1); },
+     [](Bed& bed, bool ended) {
+       const uint32_t second = RawPages(1) - kBystanders;
+       for (uint32_t i = second; i < second + kMoved; ++i) {
+         ASSERT_EQ(bed.Get(kSwap, 50, i), static_cast<int>(i % 10));
+       }
+       const int found = bed.Get(kSwap, 50, 2 * kMoved);
+       ASSERT_TRUE(found == -1 || (found == 0 && !ended)) << found;
+       if (ended) {
+         ASSERT_EQ(bed.store->Stats().segments[1], Segments(2));
+       }
+       bed.store->RemoveGuest(GuestId{9});
      }},
     {"GuestsThatComeAndGo",
      [](Bed& bed) {

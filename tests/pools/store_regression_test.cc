@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "pools/memory.h"
 #include "pools/store_fixture.h"
 
 namespace tmem {
@@ -251,6 +252,35 @@ TEST_F(SmallStoreRegressionTest, WhoHoldsMoreThanItsShareShrinksAsItsPagesGo) {
   EXPECT_GE(StatsOf(2).segments[1], Segments(kSegments / 2 - 1));
 }
 
+// Without moving pages: a hog that flushes pages here and there keeps some in each segment, so that
+// its puts were refused, its memory was of no use to it, and nobody else got any.
+TEST_F(SmallStoreRegressionTest, WhoHoldsMoreThanItsShareShrinksThoughItsPagesLieEverywhere) {
+  const auto hog = AddGuest(1);
+  const PoolId hog_pool = NewPool(hog, kPersistent);
+  const uint32_t pages = RawPages(kSegments);
+  ASSERT_EQ(Fill(hog, hog_pool, 1, 10'000), pages);
+  const auto late = AddGuest(2);
+  const PoolId late_pool = NewPool(late, kPersistent);
+  const auto is_cold = [](uint32_t index) { return index % 2 == 0; };
+  uint32_t stored_late = 0;
+  for (uint32_t i = 0; i < pages; ++i) {
+    if (!is_cold(i)) {
+      Flush(hog, hog_pool, 1, i);
+      Put(hog, hog_pool, 1, i);
+    }
+    stored_late += Put(late, late_pool, 1, i) == PutStatus::kStored;
+  }
+  EXPECT_LE(StatsOf(1).segments[1], Segments(kSegments / 2 + 1));
+  EXPECT_GE(StatsOf(2).segments[1], Segments(kSegments / 2 - 1));
+  EXPECT_GE(stored_late, RawPages(kSegments / 2 - 1));
+  for (uint32_t i = 0; i < pages; ++i) {
+    if (is_cold(i)) {
+      ASSERT_EQ(Get(hog, hog_pool, 1, i), GetStatus::kHit) << i;
+    }
+  }
+  EXPECT_GT(StatsOf(1).stored[1].pages, pages / 2 - RawPages(1)) << "what it puts it keeps again";
+}
+
 // The same hog, refused for good while nobody asked for what it held: segments seldom come free of
 // themselves, and a swap device that puts as much as it flushes ran dry beside idle memory.
 TEST_F(SmallStoreRegressionTest, WhoHoldsMoreThanItsShareGoesOnUntilAnotherNeedsTheRoom) {
@@ -261,25 +291,24 @@ TEST_F(SmallStoreRegressionTest, WhoHoldsMoreThanItsShareGoesOnUntilAnotherNeeds
   const auto late = AddGuest(2);
   const PoolId late_pool = NewPool(late, kPersistent);
   TimePoint now{};
-  const auto live_a_second = [&](uint32_t second) {
-    uint32_t stored = 0;
-    for (uint32_t i = 0; i < 100; ++i) {
-      const uint32_t index = (second * 100 + i) * 7 % pages;
-      Flush(hog, hog_pool, 1, index);
-      stored += Put(hog, hog_pool, 1, index) == PutStatus::kStored;
+  uint32_t next = 0;
+  // Flushes a hundred of its pages and puts them again; how many are refused.
+  const auto live_a_second = [&] {
+    uint32_t refused = 0;
+    for (uint32_t flushed = 0; flushed < 100; next = (next + 7) % pages) {
+      if (Get(hog, hog_pool, 1, next) != GetStatus::kHit) continue;
+      Flush(hog, hog_pool, 1, next);
+      ++flushed;
+      refused += Put(hog, hog_pool, 1, next) != PutStatus::kStored;
     }
     store_->Tick(now += std::chrono::seconds(1));
-    return stored;
+    return refused;
   };
-  uint32_t second = 0;
-  for (; second < 20; ++second) ASSERT_EQ(live_a_second(second), 100) << "nobody else is there";
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(live_a_second(), 0) << "nobody else asks for anything";
   ASSERT_EQ(Put(late, late_pool, 1, 0), PutStatus::kNoMemory);
-  EXPECT_EQ(live_a_second(second++), 0) << "the other wants its share";
-  for (int i = 0; i < 30; ++i) live_a_second(second++);
-  for (int i = 0; i < 20; ++i) {
-    // What it could not keep meanwhile leaves slots free.
-    ASSERT_EQ(live_a_second(second++), 100) << "the other has given up";
-  }
+  EXPECT_EQ(live_a_second(), 100) << "the other wants its share";
+  for (uint32_t i = 0; i < Memory::kPatience; ++i) live_a_second();
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(live_a_second(), 0) << "the other has given up";
 }
 
 // "weights inverted": a guest under its share was evicted while hogs were spared, for nine years.
