@@ -1,6 +1,8 @@
-// A clock that the test turns.
+// A clock that the test turns, while other threads may look at it.
 #ifndef TMEM_TESTS_DAEMON_MANUAL_CLOCK_H_
 #define TMEM_TESTS_DAEMON_MANUAL_CLOCK_H_
+
+#include <atomic>
 
 #include "base/clock.h"
 
@@ -8,11 +10,15 @@ namespace tmem {
 
 class ManualClock final : public Clock {
  public:
-  TimePoint Now() const override { return now_; }
-  void Advance(Duration duration) { now_ += duration; }
+  TimePoint Now() const override {
+    return TimePoint(Duration(since_epoch_.load(std::memory_order_relaxed)));
+  }
+  void Advance(Duration duration) {
+    since_epoch_.fetch_add(duration.count(), std::memory_order_relaxed);
+  }
 
  private:
-  TimePoint now_{};
+  std::atomic<Duration::rep> since_epoch_ = 0;
 };
 
 }  // namespace tmem
