@@ -216,9 +216,11 @@ class Keyspace final : public Evictable {
   bool RepaySome(Partition& partition, const Repayment& repayment, ObjectNumber& next, Freed& freed)
       TMEM_REQUIRES(partition.mutex);
   // Calls `act(partition, found, index)` under the partition's lock, if the slot holds a page that
-  // is in the index.
+  // is in the index. Not analysed: that the lock which `act` requires is the one taken here is
+  // beyond clang.
   template <class Act>
-  void WithRecord(PageClass page_class, SegmentId segment, uint32_t slot, Act act);
+  void WithRecord(PageClass page_class, SegmentId segment, uint32_t slot,
+                  Act act) TMEM_NO_THREAD_SAFETY_ANALYSIS;
   bool Move(Partition& partition, PageClass page_class, Location& location)
       TMEM_REQUIRES(partition.mutex);
 

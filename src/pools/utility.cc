@@ -89,7 +89,9 @@ std::shared_ptr<const Policy> Utility::Learn(const HostMemory& host, std::span<c
                                            std::min(step, target.segments * kGiven)),
                        .room = std::clamp(terms.cap - target.segments, 0.0, step)});
   }
-  std::ranges::stable_sort(parties, std::ranges::greater(), &Party::worth);
+  std::ranges::sort(parties, [](const Party& a, const Party& b) {
+    return a.worth != b.worth ? a.worth > b.worth : a.index < b.index;
+  });
   Move(parties, targets);
   return std::shared_ptr<const Policy>(new Utility(std::move(targets)));
 }
