@@ -1,5 +1,6 @@
 // What shares promise, a property each, on generated guests and histories under every policy. The
-// last line tells how much was tried.
+// last lines tell how much was tried of each. TMEM_PROPERTY_RUNS is how many histories there are of
+// a property (100, if not set); all properties of the program follow it.
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -8,8 +9,11 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -132,7 +136,6 @@ class Citizen final : public Evictable {
 // What was tried.
 struct Counts {
   unsigned long long histories = 0;
-  unsigned long long steps = 0;
   unsigned long long granted = 0;
   unsigned long long refused = 0;
   unsigned long long evicted = 0;
@@ -142,14 +145,17 @@ struct Counts {
 class FairnessTest : public testing::Test {
  protected:
   static void Note(const Host& host) {
-    ++counts_.histories;
-    for (const auto& guest : host.guests) counts_.evicted += guest->evicted;
+    ++Tried().histories;
+    for (const auto& guest : host.guests) Tried().evicted += guest->evicted;
   }
-  static bool Take(Citizen& guest, PageClass page_class) {
-    ++counts_.steps;
-    const bool granted = guest.Take(page_class);
-    ++(granted ? counts_.granted : counts_.refused);
+  static bool Take(Citizen& guest, PageClass page_class) { return Note(guest.Take(page_class)); }
+  static bool Note(bool granted) {
+    ++(granted ? Tried().granted : Tried().refused);
     return granted;
+  }
+  // Of the property that runs.
+  static Counts& Tried() {
+    return counts_[testing::UnitTest::GetInstance()->current_test_info()->name()];
   }
 
   // Guests with reserves that fit the capacity.
@@ -169,21 +175,26 @@ class FairnessTest : public testing::Test {
     return terms;
   }
 
-  static inline Counts counts_;
+  static inline std::map<std::string, Counts> counts_;
   friend class Report;
 };
 
-// The last line.
+// The last lines.
 class Report final : public testing::Environment {
  public:
+  void SetUp() override {
+    // rapidcheck reads its own variable before the first property.
+    if (const char* const runs = std::getenv("TMEM_PROPERTY_RUNS")) {
+      setenv("RC_PARAMS", ("max_success=" + std::string(runs)).c_str(), /*overwrite=*/0);
+    }
+  }
   void TearDown() override {
-    const Counts& counts = FairnessTest::counts_;
-    if (counts.steps == 0) return;
-    std::printf(
-        "Fairness: %llu histories, %llu steps: %llu segments granted, %llu refused; %llu "
-        "evicted; told to shrink %llu times\n",
-        counts.histories, counts.steps, counts.granted, counts.refused, counts.evicted,
-        counts.shrinks);
+    for (const auto& [property, counts] : FairnessTest::counts_) {
+      std::printf(
+          "%s: %llu histories, %llu granted, %llu refused, %llu evicted, %llu told to shrink\n",
+          property.c_str(), counts.histories, counts.granted, counts.refused, counts.evicted,
+          counts.shrinks);
+    }
   }
 };
 testing::Environment* const kReport = testing::AddGlobalTestEnvironment(new Report);
@@ -375,7 +386,7 @@ RC_GTEST_FIXTURE_PROP(FairnessTest, NobodyShrinksUnlessAnotherNeedsTheRoom, ()) 
     }
     for (const auto& one : host->guests) {
       const bool must_shrink = memory.MustShrink(one->stake());
-      counts_.shrinks += must_shrink;
+      Tried().shrinks += must_shrink;
       if (must_shrink) {
         RC_ASSERT(one->Count(kPersistent) > one->Entitled());
         RC_ASSERT(missing_to_others(*one).second > not_persistent());
@@ -462,11 +473,12 @@ RC_GTEST_FIXTURE_PROP(FairnessTest, NobodyGainsBySplittingPools, ()) {
   }
   const PoolId honest = rivals.NewPool(1);
   for (uint32_t i = 0; i < RawPages(5); ++i) {
-    rivals.Put(0, pools[i % pools.size()], PageLook::kRandom);
-    rivals.Put(1, honest, PageLook::kRandom);
+    Note(rivals.Put(0, pools[i % pools.size()], PageLook::kRandom));
+    Note(rivals.Put(1, honest, PageLook::kRandom));
   }
   const GuestStats split = rivals.StatsOf(0);
   const GuestStats whole = rivals.StatsOf(1);
+  ++Tried().histories;
   RC_ASSERT(split.segments[1] <= whole.segments[1]);
   RC_ASSERT(split.stored[1].pages <= whole.stored[1].pages);
 }
@@ -480,12 +492,13 @@ RC_GTEST_FIXTURE_PROP(FairnessTest, NobodyGainsByPuttingGarbage, ()) {
   const auto garbage_a_turn = *rc::gen::inRange(1u, 4u);
   for (uint32_t i = 0; i < RawPages(12); ++i) {
     for (uint32_t turn = 0; turn < garbage_a_turn; ++turn) {
-      rivals.Put(0, garbage, PageLook::kRandom);
+      Note(rivals.Put(0, garbage, PageLook::kRandom));
     }
-    rivals.Put(1, text, PageLook::kText);
+    Note(rivals.Put(1, text, PageLook::kText));
   }
   const GuestStats liar = rivals.StatsOf(0);
   const GuestStats honest = rivals.StatsOf(1);
+  ++Tried().histories;
   RC_ASSERT(liar.segments[1] <= Segments(2));
   RC_ASSERT(honest.segments[1] >= Segments(1));
   RC_ASSERT(liar.stored[1].pages < honest.stored[1].pages);
