@@ -772,6 +772,97 @@ class ExplainTest(TestCase):
         self.assertGreater(told["evictions"]["shrunk"], 0)
 
 
+class ShareTest(TestCase):
+    """A hog and a guest that behaves, both putting all the time: what is admitted follows the rule
+    while weights and quotas change. Prints what the rule predicts beside what is."""
+
+    CAPACITY = 32  # segments of 1 MiB, as all figures here
+    SLACK = 2  # one that holds a sixteenth too much need not shrink; nor is a segment divided
+    LOOKS = 10  # in a row, until memory counts as settled
+    MORE = 10000  # pages, than there is room for
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = self.start(f"capacity = \"{self.CAPACITY}M\"\n"
+                                 "[guest-defaults]\ncompress = \"off\"\n")
+        self.stop = threading.Event()
+        self.threads = []
+        self.pages = {}
+
+    def end_load(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(DEADLINE)
+
+    def start_load(self, name, pages):
+        """A guest that puts so many pages, again and again."""
+        guest = self.guest(self.daemon, name)
+        self.addCleanup(self.end_load)  # before its guest ends
+        pool = guest.tell("pool persistent")
+        self.pages[name] = pages
+
+        def load():
+            while not self.stop.is_set():
+                guest.tell(f"put {pool} {self.pages[name]}")
+
+        self.threads.append(threading.Thread(target=load))
+        self.threads[-1].start()
+        return guest.greeting.split()[1]
+
+    def held(self, name):
+        told = json.loads(self.ctl(self.daemon, "explain", name, "--json"))
+        return told["share"]["persistent_held_bytes"] >> 20
+
+    def charged(self, name):
+        return json.loads(self.ctl(self.daemon, "show", name, "--json"))["charged_bytes"]
+
+    def shares(self, guests):
+        """Of guests that want all there is, by (weight, reserve): the rule of max-min."""
+        left = self.CAPACITY - sum(reserve for _, reserve in guests)
+        weights = sum(weight for weight, _ in guests)
+        return [reserve + left * weight / weights for weight, reserve in guests]
+
+    def admitted(self, what, predicted):
+        """Waits until each holds what is predicted, and goes on doing so."""
+        deadline = time.monotonic() + DEADLINE
+        settled = 0
+        while settled < self.LOOKS:
+            held = [self.held(name) for name in predicted]
+            is_so = all(abs(is_held - predicted[name]) <= self.SLACK
+                        for name, is_held in zip(predicted, held))
+            settled = settled + 1 if is_so else 0
+            self.assertLess(time.monotonic(), deadline, f"{what}: {predicted}, but {held}")
+        for name, is_held in zip(predicted, held):
+            print(f"  {what:<36} {name:<7} predicted {predicted[name]:5.1f} MiB, "
+                  f"admitted {is_held:3} MiB")
+
+    def test_what_is_admitted_follows_the_rule(self):
+        print()
+        hog = self.start_load("hog", self.MORE)
+        self.admitted("the hog alone", {"hog": self.CAPACITY})
+        modest = self.start_load("modest", 2540)
+        # 10 and one for the page under way; and it may add 4 before it has to ask.
+        self.admitted("one that behaves wants 10 MiB", {"modest": 11, "hog": self.CAPACITY - 15})
+        self.pages["modest"] = self.MORE
+        predict = lambda *guests: dict(zip(("hog", "modest"), self.shares(guests)))
+        self.admitted("both want all, weights 100 and 100", predict((100, 0), (100, 0)))
+        self.ctl(self.daemon, "xenstore", "write", f"/tool/tmemd/guest/{modest}/weight", "300")
+        self.admitted("weights 100 and 300", predict((100, 0), (300, 0)))
+        self.ctl(self.daemon, "xenstore", "write", f"/tool/tmemd/guest/{hog}/reserve", "12M")
+        self.admitted("the hog has a reserve of 12 MiB", predict((100, 12), (300, 0)))
+        self.ctl(self.daemon, "set", "modest", "weight=50")
+        self.ctl(self.daemon, "xenstore", "rm", f"/tool/tmemd/guest/{hog}/reserve")
+        self.admitted("weights 100 and 50, no reserve", predict((100, 0), (50, 0)))
+
+        self.ctl(self.daemon, "xenstore", "write", f"/tool/tmemd/guest/{hog}/cap", "5M")
+        deadline = time.monotonic() + DEADLINE
+        while self.charged("hog") > 5 << 20:
+            self.assertLess(time.monotonic(), deadline)
+        most = max(self.charged("hog") for _ in range(50))
+        self.assertLessEqual(most, 5 << 20)
+        print(f"  the hog is capped at {5 << 20} bytes: never charged more than {most}")
+
+
 class MetricsTest(TestCase):
     """What Prometheus gets, and what is packaged for it."""
 
