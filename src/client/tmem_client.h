@@ -114,11 +114,12 @@ int tmem_flush_page(tmem_client* client, int pool, const tmem_oid* oid, uint32_t
 int tmem_flush_object(tmem_client* client, int pool, const tmem_oid* oid);
 
 /*
- * The same for `count` (1 to TMEM_MAX_BATCH) consecutive indexes from `index` on, in one request;
+ * The same for `count` (1 to TMEM_MAX_BATCH) consecutive indexes from `index` on, in few requests;
  * index + count must not exceed 2^32. `pages` is count * TMEM_PAGE_SIZE bytes. Bit k of *done (may
  * be NULL) tells that page k was done; get writes only those pages. Returns the number done if
  * that is not 0, else what the single call would have returned for the first page; -EINVAL if
- * count is out of range. A count above the number of data slots is split into several requests.
+ * count is out of range. Puts are sent a few pages a request, so that the daemon stores some while
+ * the next are copied; gets and flushes in one request, or as many as the data slots make of it.
  */
 int tmem_put_batch(tmem_client* client, int pool, const tmem_oid* oid, uint32_t index,
                    uint32_t count, const void* pages, uint64_t* done);
@@ -166,7 +167,7 @@ typedef struct tmem_stats {
   uint64_t gets_found;     /* answered: found */
   uint64_t flushes;        /* page flushes sent */
   uint64_t object_flushes; /* object flushes sent */
-  uint64_t requests;       /* ring requests, batches counted once */
+  uint64_t requests;       /* ring requests, of one page or several */
   uint64_t notifications;  /* wake-ups sent to the daemon */
   uint64_t sleeps;         /* times a caller slept rather than polled */
   uint64_t reconnects;     /* times the daemon went away and came back */
