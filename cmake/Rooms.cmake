@@ -2,7 +2,7 @@
 # link only rooms to their left. The build enforces it twice: tmem_room() refuses an arrow that
 # points right, and a room's headers can be included only by those who link it, because every
 # target carries an include folder of its own that holds nothing but a link to that room.
-set(TMEM_ROOMS base compress pools hypercall daemon client ctl run)
+set(TMEM_ROOMS base compress pools hypercall daemon client ctl run sim)
 
 function(tmem_room_rank room out)
   list(FIND TMEM_ROOMS "${room}" rank)

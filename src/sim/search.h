@@ -1,0 +1,29 @@
+// The best fixed division of the memory that can be found: what the policies are measured against.
+//
+// Hill climbing: from equal parts, parts are moved between any two guests as long as that lessens
+// the total slowdown, in ever smaller steps.
+#ifndef TMEM_SIM_SEARCH_H_
+#define TMEM_SIM_SEARCH_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "sim/simulation.h"
+
+namespace tmem::sim {
+
+inline constexpr size_t kMaxGuestsToSearch = 8;  // runs grow with the square of it
+
+struct BestSplit {
+  std::vector<double> parts;  // of the capacity, by guest
+  Outcome outcome;
+  int runs = 0;  // that it took to find
+};
+
+// kInvalid for too many guests.
+Result<BestSplit> FindBestSplit(const Scenario& scenario, const CostModel& cost, uint64_t seed);
+
+}  // namespace tmem::sim
+
+#endif  // TMEM_SIM_SEARCH_H_
