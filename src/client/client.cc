@@ -274,6 +274,8 @@ void Client::CompletionRan() {
 
 void Client::CompletionWaits() { CompletionsChanged(); }
 
+void Client::LeadIsFree() { poll_bell_.Ring(); }
+
 void Client::CompletionsChanged() {
   bool polling;
   {

@@ -96,6 +96,7 @@ class Client final : public Queue::Listener {
 
   void CompletionRan() override;
   void CompletionWaits() override;
+  void LeadIsFree() override;
   void DaemonBrokeProtocol() override;
 
   const Config config_;

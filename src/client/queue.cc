@@ -362,7 +362,11 @@ void Queue::WakeFollowers() {
 }
 
 void Queue::PromoteFollower() {
-  if (led_ || followers_.empty()) return;
+  if (led_) return;
+  if (followers_.empty()) {
+    if (std::exchange(lead_was_refused_, false)) listener_.LeadIsFree();
+    return;
+  }
   Wake(*followers_.front());
   followers_.pop_front();
 }
@@ -390,7 +394,10 @@ int Queue::Collect() {
 
 std::optional<uint32_t> Queue::Lead() {
   MutexLock lock(mutex_);
-  if (led_) return std::nullopt;
+  if (led_) {
+    lead_was_refused_ = true;
+    return std::nullopt;
+  }
   led_ = true;
   return ring_.consumed();
 }

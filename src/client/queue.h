@@ -59,6 +59,8 @@ class Queue {
     virtual void CompletionRan() = 0;
     // A completion waits to be run that this thread may not run. No lock is held.
     virtual void CompletionWaits() = 0;
+    // Nobody leads any more, after Lead() was refused. Called with the queue's lock held.
+    virtual void LeadIsFree() = 0;
     // The daemon broke the protocol; the queue is dead. Called with the queue's lock held.
     virtual void DaemonBrokeProtocol() = 0;
   };
@@ -90,7 +92,7 @@ class Queue {
   // For waiting on several queues. Lead() makes the caller the leader, unless there is one, and
   // tells the index of the response to wait for. The leader polls Answered(index), asks for a
   // notification by Arm(), which is true if an answer came meanwhile, and polls the two
-  // descriptors. StopLeading() must follow.
+  // descriptors. StopLeading() must follow. Who is refused hears of it by Listener::LeadIsFree.
   std::optional<uint32_t> Lead();
   bool Answered(uint32_t index) const { return dead() || ring_.HasAnswered(index); }
   bool Arm();
@@ -183,6 +185,7 @@ class Queue {
   std::deque<std::unique_ptr<Operation>> finished_ TMEM_GUARDED_BY(mutex_);
   std::list<Follower*> followers_ TMEM_GUARDED_BY(mutex_);
   bool led_ TMEM_GUARDED_BY(mutex_) = false;
+  bool lead_was_refused_ TMEM_GUARDED_BY(mutex_) = false;
   uint64_t next_ticket_ TMEM_GUARDED_BY(mutex_) = 0;
   uint64_t served_ticket_ TMEM_GUARDED_BY(mutex_) = 0;
   AdaptiveSpin spin_ TMEM_GUARDED_BY(mutex_);

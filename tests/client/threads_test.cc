@@ -200,5 +200,49 @@ TEST_F(ThreadsTest, EveryWaiterHearsOfTheEnd) {
   EXPECT_EQ(refused, 12);
 }
 
+// Once, a thread in tmem_poll that found another one waiting on its queue slept on after that one
+// had its answer and went: nobody heard of the next answer.
+TEST_F(ThreadsTest, WhoPollsTakesOverFromAWaiterThatGoes) {
+  std::atomic<bool> both_sleep{false};
+  std::atomic<bool> first_is_gone{false};
+  Script script;
+  script.answer = [&](const tmemif_request& request, tmemif_response&) {
+    if (request.op == TMEMIF_OP_PUT_PAGE) {
+      (request.u.page.index == 0 ? both_sleep : first_is_gone).wait(false);
+    }
+    return true;
+  };
+  StartBackend(std::move(script));
+  const ClientPtr client = Connect({.queues = 1, .spin_us = 1});
+  const int pool = NewPool(client, TMEM_POOL_PERSIST);
+  const tmem_oid oid = Oid(1);
+  const Pages page = MakePages(1);
+  const auto sleeps = [&] {
+    tmem_stats stats{};
+    tmem_get_stats(client.get(), &stats);
+    return stats.sleeps;
+  };
+  const uint64_t sleeps_before = sleeps();
+
+  std::thread first([&] {
+    EXPECT_EQ(tmem_put(client.get(), pool, &oid, 0, page.data()), 1);
+    first_is_gone = true;
+    first_is_gone.notify_all();
+  });
+  while (sleeps() != sleeps_before + 1) std::this_thread::yield();
+  std::thread poller([&] {
+    int result = 0;
+    const auto done = [](void* arg, int status, uint64_t) { *static_cast<int*>(arg) = status; };
+    EXPECT_EQ(tmem_submit_put(client.get(), pool, &oid, 1, 1, page.data(), done, &result), 0);
+    while (result == 0) EXPECT_GE(tmem_poll(client.get(), -1), 0);
+    EXPECT_EQ(result, 1);
+  });
+  while (sleeps() != sleeps_before + 2) std::this_thread::yield();
+  both_sleep = true;
+  both_sleep.notify_all();
+  first.join();
+  poller.join();
+}
+
 }  // namespace
 }  // namespace tmem::client

@@ -6,6 +6,7 @@ the daemon tells through sd_notify when it is ready, and all reads have a deadli
 can reach.
 """
 
+import contextlib
 import json
 import os
 import pty
@@ -927,8 +928,10 @@ class MetricsTest(TestCase):
         daemon = self.start()
         with open(f"/proc/{daemon.process.pid}/net/tcp", encoding="utf-8") as table:
             sockets = {line.split()[9] for line in table.readlines()[1:]}
-        held = {os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}")
-                for fd in os.listdir(f"/proc/{daemon.process.pid}/fd")}
+        held = set()
+        for fd in os.listdir(f"/proc/{daemon.process.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                held.add(os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}"))
         self.assertEqual(held & {f"socket:[{inode}]" for inode in sockets}, set())
 
     def test_those_who_say_nothing_hold_up_neither_scrapes_nor_the_end(self):
