@@ -21,6 +21,7 @@ namespace {
 
 constexpr size_t kWordSize = sizeof(uint64_t);
 constexpr size_t kWords = kPageSize / kWordSize;
+constexpr size_t kLine = 64;  // bytes of a cache line
 
 struct FreeZstd {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
@@ -175,9 +176,10 @@ struct PageCodec::Contexts {
   const ZstdCompressor zstd_compressor;
   const ZstdCompressor zstd_dictionary_compressor;
   const ZstdDecompressor zstd_decompressor;
-  LZ4_stream_t lz4_state;
+  // Aligned to cache lines: LZ4 clears its 16 KiB table for each page, by vectors of a line.
+  alignas(kLine) LZ4_stream_t lz4_state;
   LZ4_streamHC_t lz4_dictionary_state;
-  alignas(kWordSize) std::array<std::byte, kMaxCompressed> scratch;
+  alignas(kLine) std::array<std::byte, kMaxCompressed> scratch;
 };
 
 PageCodec::PageCodec(const Config& config) : contexts_(std::make_unique<Contexts>(config)) {}
