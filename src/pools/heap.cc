@@ -248,14 +248,31 @@ SegmentId Heap::DetachSparsest() {
     // As many as a segment has: its own, and enough in others for what it holds.
     if (free_[size_class] < SlotsPerSegment(size_class)) continue;
     const SegmentList& partial = partial_[size_class];
-    for (SegmentId segment = partial.first(); segment != kNoSegment;
-         segment = partial.After(segment)) {
+    uint32_t looks = 0;
+    for (SegmentId segment = partial.last(); segment != kNoSegment && looks < kLooks;
+         segment = partial.Before(segment), ++looks) {
       if (table_[segment].unpublished.load(std::memory_order_acquire) != 0) continue;
       if (sparsest == kNoSegment || part_used(segment) < part_used(sparsest)) sparsest = segment;
     }
   }
   if (sparsest != kNoSegment) Detach(sparsest);
   return sparsest;
+}
+
+size_t Heap::UsedSlots(SegmentId segment, std::span<uint32_t> slots) const {
+  MutexLock lock(mutex_);
+  const SegmentInfo& info = table_[segment];
+  const uint32_t end = SlotsPerSegment(info.size_class);
+  size_t count = 0;
+  for (uint32_t word = 0; word < BitmapWords(end); ++word) {
+    for (uint64_t used = ~info.free_slots[word]; used != 0; used &= used - 1) {
+      const auto slot = static_cast<uint32_t>(word * kBitsPerWord) +
+                        static_cast<uint32_t>(std::countr_zero(used));
+      if (slot >= end || count == slots.size()) return count;
+      slots[count++] = slot;
+    }
+  }
+  return count;
 }
 
 void Heap::Detach(SegmentId segment) {

@@ -81,10 +81,13 @@ class Heap {
   // its headers may be read until LetGo, and it goes back to Memory when its last slot is freed
   // after that.
   SegmentId DetachOldest();
-  // Likewise the segment with the fewest pages for its size, of those whose pages would fit into
-  // free slots of others of that size. Takes long for a heap of very many segments, but looks at
-  // them only if a whole segment's slots are free. REQUIRES: a persistent heap.
+  // Likewise a segment that has few pages for its size, of those whose pages would fit into free
+  // slots of others of that size: the sparsest of the kLooks of each size that came last into the
+  // lists, among them one that was let go just before. REQUIRES: a persistent heap.
+  static constexpr uint32_t kLooks = 8;
   SegmentId DetachSparsest();
+  // Slots in use of a detached segment, as many as there is room for; returns how many.
+  size_t UsedSlots(SegmentId segment, std::span<uint32_t> slots) const;
   // A persistent segment that is still used takes part again.
   void LetGo(SegmentId segment);
 

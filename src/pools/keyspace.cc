@@ -22,6 +22,7 @@ static_assert(1u << kPartitionBits == Keyspace::kPartitions);
 // How many pages leave the index, and how many objects are looked at, under one hold of a
 // partition's lock.
 constexpr size_t kFreedPerHold = 64;
+static_assert(Keyspace::kMovedAtOnce <= kFreedPerHold);
 constexpr ObjectNumber kObjectsPerHold = 1024;
 
 uint32_t HeaderObject(ObjectNumber number, uint64_t hash) {
@@ -548,10 +549,10 @@ bool Keyspace::EvictOldestSegment() {
   return true;
 }
 
-bool Keyspace::CompactSegment() {
+void Keyspace::Compact() {
   Heap& within = heap(PageClass::kPersistent);
   const SegmentId segment = within.DetachSparsest();
-  if (segment == kNoSegment) return false;
+  if (segment == kNoSegment) return;
   {
     Freed freed(within);
     const auto move = [&](Partition& partition, const Found& found, uint32_t)
@@ -560,14 +561,13 @@ bool Keyspace::CompactSegment() {
                             if (Move(partition, PageClass::kPersistent, *found.location))
                               freed.Add(old);
                           };
-    const uint32_t slots = within.SlotsIn(segment);
-    for (uint32_t slot = 0; slot < slots; ++slot) {
+    std::array<uint32_t, kMovedAtOnce> slots;
+    const size_t count = within.UsedSlots(segment, slots);
+    for (const uint32_t slot : std::span(slots).first(count)) {
       WithRecord(PageClass::kPersistent, segment, slot, move);
-      if (freed.full()) freed.Flush();
     }
   }
   within.LetGo(segment);
-  return true;
 }
 
 // ---- what more memory would save ----

@@ -146,10 +146,11 @@ class Keyspace final : public Evictable {
   // ---- memory ----
 
   bool EvictOldestSegment() override;
-  // Moves the pages of a sparse persistent segment into free slots of others, and gives it back;
-  // costs a copy of its pages. False if there are not free slots enough. Like eviction, it may be
-  // called while pages are put and taken.
-  bool CompactSegment();
+  // Moves at most kMovedAtOnce pages of a sparse persistent segment into free slots of others, and
+  // gives it back with its last one. Nothing if there are not free slots enough for all of them.
+  // Like eviction, it may be called while pages are put and taken.
+  static constexpr size_t kMovedAtOnce = 16;
+  void Compact();
 
   // What more memory would save, while the policy watches that. To be told of persistent puts
   // refused and ephemeral gets missed; evictions it knows of. `charge`: if it is known.

@@ -58,7 +58,9 @@ class SegmentList {
   SegmentList(SegmentTable& table, SegmentLink SegmentInfo::* link) : table_(&table), link_(link) {}
 
   SegmentId first() const { return first_; }
+  SegmentId last() const { return last_; }
   SegmentId After(SegmentId segment) const { return Link(segment).next; }
+  SegmentId Before(SegmentId segment) const { return Link(segment).previous; }
   void PushFront(SegmentId segment);
   void PushBack(SegmentId segment);
   // REQUIRES: the segment is in this list.

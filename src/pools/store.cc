@@ -636,7 +636,7 @@ PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCode
     keyspace.NoteRefused(ref, page_class, std::nullopt);
     const PutStatus status = refuse(Refusal::kEntitlement);
     // What goes leaves slots in all segments: as soon as these make up one, others shall have it.
-    keyspace.CompactSegment();
+    keyspace.Compact();
     return status;
   }
 

@@ -4,9 +4,12 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -263,6 +266,34 @@ TEST(Heap, ASparseSegmentWithPagesLeftTakesPartAgain) {
     segments[1].push_back(*location);
   }
   EXPECT_EQ(f.InUse(), 2);
+  FreeAll(f, segments);
+}
+
+// However many there are, only some are looked at: the one that was let go last among them.
+TEST(Heap, GoesOnWithTheSegmentThatItLetGo) {
+  constexpr uint32_t kSegments = 3 * Heap::kLooks;
+  Fixture f(kPersistent, kSegments);
+  auto segments = FullBut(f, std::vector<uint32_t>(kSegments, RawSlots() / 2));
+  const SegmentId sparse = f.heap.DetachSparsest();
+  ASSERT_NE(sparse, kNoSegment);
+  f.heap.LetGo(sparse);
+  EXPECT_EQ(f.heap.DetachSparsest(), sparse) << "none is sparser";
+  f.heap.LetGo(sparse);
+  FreeAll(f, segments);
+}
+
+TEST(Heap, TellsUsedSlotsOfADetachedSegment) {
+  Fixture f(kPersistent);
+  auto segments = FullBut(f, {RawSlots() - 70, 70});
+  const SegmentId sparse = f.heap.DetachSparsest();
+  ASSERT_EQ(sparse, segments[0].front().segment());
+  std::array<uint32_t, 100> slots;
+  ASSERT_EQ(f.heap.UsedSlots(sparse, slots), 70);
+  std::set<uint32_t> expected;
+  for (const Location location : segments[0]) expected.insert(location.slot());
+  EXPECT_EQ(std::set<uint32_t>(slots.begin(), slots.begin() + 70), expected);
+  EXPECT_EQ(f.heap.UsedSlots(sparse, std::span(slots).first(5)), 5);
+  f.heap.LetGo(sparse);
   FreeAll(f, segments);
 }
 

@@ -329,6 +329,31 @@ TEST_F(KeyspaceTest, ASecondChanceIsGivenOnce) {
   EXPECT_EQ(Stored().pages, 0);
 }
 
+// A segment's pages were once moved all together, up to 26,214 small ones while a put waited.
+TEST_F(PersistentKeyspaceTest, CompactsAFewPagesAtATime) {
+  const uint32_t pages = 2 * RawSlots();
+  for (uint32_t i = 0; i < pages; ++i) Put(Ref(1, i), kPersistent, i);
+  ASSERT_EQ(Segments(kPersistent), 2);
+  const auto stays = [](uint32_t index) { return index % 3 == 0; };
+  uint32_t in_sparsest = 0;
+  for (uint32_t i = 0; i < pages; ++i) {
+    in_sparsest += stays(i) && i < RawSlots();
+    if (!stays(i)) keyspace_->FlushPage(Ref(1, i), kPersistent);
+  }
+  uint32_t calls = 0;
+  for (; Segments(kPersistent) == 2; ++calls) {
+    ASSERT_LT(calls, pages) << "it comes to no end";
+    keyspace_->Compact();
+  }
+  EXPECT_EQ(calls, (in_sparsest + Keyspace::kMovedAtOnce - 1) / Keyspace::kMovedAtOnce);
+  keyspace_->Compact();
+  EXPECT_EQ(Segments(kPersistent), 1) << "one segment's pages fit nowhere else";
+  for (uint32_t i = 0; i < pages; ++i) {
+    if (!stays(i)) continue;
+    ASSERT_TRUE(Has(Ref(1, i), kPersistent, i));
+  }
+}
+
 TEST_F(KeyspaceTest, EvictionLeavesReplacedAndReusedSlotsAlone) {
   // The object's number and the slots get new owners before the segment goes.
   for (uint32_t i = 0; i < RawSlots(); ++i) Put(Ref(1, i), kEphemeral, i);
