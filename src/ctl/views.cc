@@ -224,6 +224,9 @@ std::string HostView(const Json& host) {
   sheet.Add("index", SizeOf(host, "index_bytes"));
   sheet.Add("given back by shrinking", SizeOf(host, "relinquished_bytes"));
   sheet.Add("segments evicted", fmt::format("{}", Number(host, "segments_evicted")));
+  const Json& scrub = host.at("scrub");
+  sheet.Add("scrubbed", fmt::format("{} pages, {} corrupt, {} passes", Number(scrub, "pages"),
+                                    Number(scrub, "corrupt"), Number(scrub, "passes")));
   sheet.AddCounters(kPoolCounterFields, host.at("counters"));
   sheet.AddStoredByClass(host.at("stored"));
   return "host\n" + sheet.Text();

@@ -53,6 +53,7 @@ struct Config {
   std::vector<std::string> allowed_guests = {"all"};  // names and uuids, or "all"
   uint32_t workers = 0;                               // 0: one less than there are CPUs, at least 1
   uint32_t spin_us = 50;
+  uint32_t scrub_hours = 24;  // 0: no scrub
   int zstd_level = PageCodec::Config{}.zstd_level;
   LogLevel log_level = LogLevel::kInfo;
 

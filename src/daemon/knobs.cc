@@ -27,6 +27,7 @@ constexpr std::array<std::string_view, 2> kCompressParts = {"compress-ephemeral"
 
 constexpr uint32_t kMaxWorkers = 256;
 constexpr uint32_t kMaxSpinUs = 10'000;
+constexpr uint32_t kMaxScrubHours = 24 * 365;
 constexpr int kMinZstdLevel = -7;  // PageCodec takes less, but nothing is gained there
 constexpr int kMaxZstdLevel = 19;
 
@@ -123,6 +124,10 @@ std::vector<DaemonKnob> MakeServiceKnobs() {
                             "Threads that serve guests. 0: one less than there are CPUs.")),
       Make<Config>("spin-us", kNow, kinds::Number<uint32_t>{0, kMaxSpinUs}, FIELD(spin_us),
                    "Microseconds that a worker polls, at most, before it sleeps."),
+      Make<Config>("scrub-hours", kNow, kinds::Number<uint32_t>{0, kMaxScrubHours},
+                   FIELD(scrub_hours),
+                   "Hours in which each persistent page is checked against its checksum once, if "
+                   "nobody gets it. 0: never."),
       Make<Config>("zstd-level", kNow, kinds::Number<int>{kMinZstdLevel, kMaxZstdLevel},
                    FIELD(zstd_level), "zstd's level for guests that compress \"dense\"."),
       WithFlag(Make<Config>("log-level", kNow, kinds::Choice<LogLevel>{kLogLevelNames},

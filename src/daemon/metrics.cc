@@ -207,6 +207,13 @@ void AddHost(std::vector<MetricFamily>& families, const HostInfo& host) {
          MetricType::Counter, store.segments_evicted);
   AddOne(families, "tmemd_relinquished_bytes_total", "Memory given back by lowered capacity.",
          MetricType::Counter, store.relinquished_bytes);
+  AddOne(families, "tmemd_scrub_passes_total", "Scrubs of all persistent pages, finished.",
+         MetricType::Counter, store.scrub.passes);
+  AddOne(families, "tmemd_scrubbed_pages_total", "Pages checked by the scrub.", MetricType::Counter,
+         store.scrub.pages);
+  AddOne(families, "tmemd_scrub_corrupt_pages_total",
+         "Pages that the scrub found corrupt, once for each pass that did.", MetricType::Counter,
+         store.scrub.corrupt);
   CounterFamilies counters("");
   counters.Add(store.counters, {});
   std::move(counters).MoveTo(families);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <set>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -23,6 +24,15 @@ constexpr std::chrono::seconds kTickInterval{1};
 
 WorkerConfig WorkerConfigOf(const Config& config) {
   return {.spin_limit = std::chrono::microseconds(config.spin_us), .zstd_level = config.zstd_level};
+}
+
+// What a tick scrubs of so many persistent pages, a tick being a second. A small store is gone
+// through sooner than it must be; a large one never takes more than some milliseconds of a tick.
+PageCount PagesToScrub(uint64_t stored, uint32_t hours) {
+  constexpr uint64_t kLeast = 256;
+  constexpr uint64_t kMost = 4096;
+  if (hours == 0) return PageCount(0);
+  return PageCount(std::clamp(stored / (uint64_t{hours} * 3600) + 1, kLeast, kMost));
 }
 
 Bytes Total(const Bytes (&segments)[kPageClasses]) {
@@ -107,6 +117,26 @@ void Service::Tick(TimePoint now) {
   }
   stats_keys_->Update(guests);
   history_.Note(guests, now);
+  uint64_t persistent_pages = 0;
+  for (const GuestStats& guest : guests) {
+    persistent_pages += guest.stored[static_cast<size_t>(PageClass::kPersistent)].pages;
+  }
+  Scrub(persistent_pages);
+}
+
+void Service::Scrub(uint64_t pages_stored) {
+  constexpr size_t kMostLogged = 8;
+  const auto corrupt = store_->Scrub(PagesToScrub(pages_stored, host_.config().scrub_hours));
+  for (const CorruptPage& page : std::span(corrupt).first(std::min(corrupt.size(), kMostLogged))) {
+    const auto& [low, middle, high] = page.handle.object.words;
+    spdlog::error(
+        "guest {}: page {} of object {:x}:{:x}:{:x} in pool {} does not match its checksum; gets "
+        "of it will fail. Test this host's memory.",
+        page.guest.value, page.handle.index.value, low, middle, high, page.handle.pool.value);
+  }
+  if (corrupt.size() > kMostLogged) {
+    spdlog::error("{} more pages do not match their checksums", corrupt.size() - kMostLogged);
+  }
 }
 
 std::optional<GuestSettings> Service::Admit(const GuestInfo& guest) {

@@ -83,6 +83,7 @@ class Service final : public Administration, public BackendObserver {
   void DirectoryChanged(const Directory::WatchEvent& event) override;
 
   void Tick(TimePoint now);
+  void Scrub(uint64_t pages_stored);
   std::optional<GuestSettings> Admit(const GuestInfo& guest);
   // The settings in force follow what the registry, or the host's settings, say now.
   void Configure(const GuestInfo& guest);

@@ -200,6 +200,9 @@ Json ToJson(const HostInfo& host) {
   json["freeable_bytes"] = host.store.freeable.value;
   json["relinquished_bytes"] = host.store.relinquished_bytes;
   json["segments_evicted"] = host.store.segments_evicted;
+  json["scrub"] = {{"passes", host.store.scrub.passes},
+                   {"pages", host.store.scrub.pages},
+                   {"corrupt", host.store.scrub.corrupt}};
   json["operations"] = host.store.operations;
   json["guests"] = host.store.guests;
   json["shared_pools"] = host.store.shared_pools;

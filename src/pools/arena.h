@@ -56,6 +56,11 @@ class Arena {
   // They do not any more. REQUIRES: claimed, or survived.
   void Disclaim(SegmentId segment);
 
+  // Whose the segment is; none if it is free. REQUIRES: it is not claimed or disclaimed meanwhile.
+  std::optional<SegmentOwner> OwnerOf(SegmentId segment) const {
+    return SegmentRecord::OwnerOf(RecordOf(segment).word.load(std::memory_order_relaxed));
+  }
+
   struct Survivor {
     SegmentId segment;
     SegmentOwner owner;

@@ -1,16 +1,12 @@
 #include "pools/keyspace.h"
 
-#include <xxhash.h>
-#if defined(__x86_64__)
-#include <xxh_x86dispatch.h>  // XXH3 with the widest vectors that the processor has
-#endif
-
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <utility>
 
 #include "base/copy.h"
+#include "pools/checksum.h"
 
 namespace tmem {
 
@@ -27,10 +23,6 @@ constexpr ObjectNumber kObjectsPerHold = 1024;
 
 uint32_t HeaderObject(ObjectNumber number, uint64_t hash) {
   return number << kPartitionBits | static_cast<uint32_t>(hash >> (64 - kPartitionBits));
-}
-
-uint32_t Checksum(std::span<const std::byte> payload) {
-  return static_cast<uint32_t>(XXH3_64bits(payload.data(), payload.size()));
 }
 
 bool IsCompressed(Codec codec) { return codec == Codec::kLz4 || codec == Codec::kZstd; }

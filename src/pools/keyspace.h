@@ -16,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -143,6 +144,20 @@ class Keyspace final : public Evictable {
   // next one. REQUIRES: nobody uses the keyspace any more.
   void Abandon();
 
+  // ---- integrity ----
+
+  // How far a scrub came; the default is the beginning, kPartitions the end.
+  struct ScrubPlace {
+    uint32_t partition = 0;
+    ObjectNumber object = 0;
+    uint64_t index = 0;  // of the object's next page; may lie beyond all of them
+  };
+  using OnCorrupt = std::function<void(uint32_t pool, const ObjectId& object, PageIndex index)>;
+  // Checks at most `budget` persistent pages from `place` on against their checksums, and moves
+  // `place`; returns how many. On the way past what is not persistent it checks fewer, but costs no
+  // more. `on_corrupt` is called with a partition's lock held.
+  uint64_t Scrub(ScrubPlace& place, PageCount budget, const OnCorrupt& on_corrupt);
+
   // ---- memory ----
 
   bool EvictOldestSegment() override;
@@ -216,6 +231,10 @@ class Keyspace final : public Evictable {
   struct Repayment;
   bool RepaySome(Partition& partition, const Repayment& repayment, ObjectNumber& next, Freed& freed)
       TMEM_REQUIRES(partition.mutex);
+  bool ScrubSome(Partition& partition, ScrubPlace& place, uint64_t& checked,
+                 const OnCorrupt& on_corrupt) TMEM_REQUIRES(partition.mutex);
+  bool HasChecksum(Location location) const;
+  bool Verifies(Location location) const;
   // Calls `act(partition, found, index)` under the partition's lock, if the slot holds a page that
   // is in the index. Not analysed: that the lock which `act` requires is the one taken here is
   // beyond clang.

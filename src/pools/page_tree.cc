@@ -247,17 +247,21 @@ void PageTree::Clear(NodeMemory& memory) {
   size_ = 0;
 }
 
-PageTree::Entry PageTree::First() const {
-  Node* node = root_;
-  uint32_t index = 0;
-  for (;;) {
-    const auto way = static_cast<uint32_t>(std::countr_zero(node->used));
-    if (node->shift == 0) {
-      index = node->prefix << kWayBits | way;
-      return {index, *node->LocationAt(way)};
-    }
-    node = *node->ChildAt(way);
+std::optional<PageTree::Entry> PageTree::FirstFrom(uint32_t index) const {
+  return root_ == nullptr ? std::nullopt : FirstFrom(root_, index);
+}
+
+// As deep as a tree is high: of a node's ways only the first that may hold it can turn out not to.
+std::optional<PageTree::Entry> PageTree::FirstFrom(Node* node, uint32_t index) {
+  const uint32_t prefix = PrefixOf(index, node->shift);
+  if (prefix > node->prefix) return std::nullopt;
+  const uint32_t first_way = prefix < node->prefix ? 0 : WayOf(index, node->shift);
+  for (uint64_t left = node->used & ~uint64_t{0} << first_way; left != 0; left &= left - 1) {
+    const auto way = static_cast<uint32_t>(std::countr_zero(left));
+    if (node->shift == 0) return Entry{node->prefix << kWayBits | way, *node->LocationAt(way)};
+    if (const auto found = FirstFrom(*node->ChildAt(way), index)) return found;
   }
+  return std::nullopt;
 }
 
 }  // namespace tmem

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -56,8 +57,8 @@ class PageTree {
   // Removes all pages.
   void Clear(NodeMemory& memory);
 
-  // The page with the lowest index. REQUIRES: size() > 0.
-  Entry First() const;
+  // The page with the lowest index that is at least `index`.
+  std::optional<Entry> FirstFrom(uint32_t index) const;
 
  private:
   struct Node;
@@ -69,6 +70,7 @@ class PageTree {
   static void RemoveWays(Node** place, uint64_t gone, NodeMemory& memory);
   static void Resize(Node** place, uint8_t capacity, NodeMemory& memory);
   static void Split(Node** place, uint32_t index, NodeMemory& memory);
+  static std::optional<Entry> FirstFrom(Node* node, uint32_t index);
   static void FreeAll(Node* node, NodeMemory& memory);
   void RemoveFromLeaf(const Path& path, uint32_t index, uint64_t ways, NodeMemory& memory);
 

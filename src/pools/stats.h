@@ -78,8 +78,16 @@ struct RecoveryProgress {
   bool done() const { return guests_ready == guests; }
 };
 
+// The check of persistent pages that nobody asks for, against their checksums.
+struct ScrubProgress {
+  uint64_t passes = 0;   // over all guests, finished
+  uint64_t pages = 0;    // checked, in all passes
+  uint64_t corrupt = 0;  // of those
+};
+
 struct StoreStats {
   RecoveryProgress recovery;
+  ScrubProgress scrub;
   Bytes capacity;
   Bytes segments[kPageClasses];  // memory held in whole segments, all guests
   Bytes index_bytes;             // heap memory of objects, page trees and segment tables

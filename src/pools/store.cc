@@ -15,6 +15,7 @@
 #include "pools/memory.h"
 #include "pools/object_records.h"
 #include "pools/recovery.h"
+#include "pools/scrubber.h"
 #include "pools/shared_pools.h"
 #include "pools/store_files.h"
 
@@ -77,6 +78,7 @@ class Store::Impl {
   Bytes SetCapacity(Bytes capacity);
   Memory& memory() { return memory_; }
   void Tick(TimePoint now);
+  std::vector<CorruptPage> Scrub(PageCount budget);
 
   std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options,
                                               std::optional<RingPosition> at);
@@ -128,6 +130,7 @@ class Store::Impl {
   std::set<GuestId> survivors_ TMEM_GUARDED_BY(mutex_);  // of those: nobody added them yet
   PoolCounters retired_ TMEM_GUARDED_BY(mutex_);         // of guests that have gone
   std::optional<TimePoint> last_tick_;                   // of the thread that calls Tick
+  Scrubber scrubber_;
   std::optional<Recovery> recovery_;  // the first to go: its threads work on all of the above
 };
 
@@ -352,6 +355,16 @@ void Store::Impl::Tick(TimePoint now) {
   last_tick_ = now;
 }
 
+std::vector<CorruptPage> Store::Impl::Scrub(PageCount budget) {
+  return scrubber_.Run(budget, [this](uint32_t id) -> std::shared_ptr<Guest> {
+    MutexLock lock(mutex_);
+    for (const auto& [guest_id, guest] : guests_) {
+      if (guest_id.value >= id && recovery_->IsReady(guest_id)) return guest;
+    }
+    return nullptr;
+  });
+}
+
 // ---- pools ----
 
 bool Store::Impl::MayJoin(const Guest& guest, const Uuid& uuid) const {
@@ -470,6 +483,7 @@ GuestStats Store::Impl::StatsOf(Guest& guest) {
 StoreStats Store::Impl::Stats() {
   StoreStats stats;
   stats.recovery = recovery_->progress();
+  stats.scrub = scrubber_.progress();
   std::vector<std::shared_ptr<Guest>> guests;
   {
     MutexLock lock(mutex_);
@@ -606,6 +620,8 @@ Result<void> Store::SetPolicy(const PolicySettings& settings) {
 PolicySettings Store::policy() const { return impl_->memory().policy(); }
 
 void Store::Tick(TimePoint now) { impl_->Tick(now); }
+
+std::vector<CorruptPage> Store::Scrub(PageCount budget) { return impl_->Scrub(budget); }
 
 std::expected<PoolId, NewPoolError> Store::NewPool(Guest& guest, const PoolOptions& options,
                                                    std::optional<RingPosition> at) {

@@ -93,6 +93,12 @@ struct GuestIdentity {
   std::string name{};  // up to 63 bytes of it are kept, for people and for the next process
 };
 
+// A page whose payload is not what was stored.
+struct CorruptPage {
+  GuestId guest;
+  Handle handle;
+};
+
 class Guest;  // guest.h, private to this room
 
 class Store {
@@ -161,6 +167,11 @@ class Store {
   // To be called about once a second, by one thread: policies learn from what happened since the
   // last call. `now` is of any clock that does not go backwards.
   void Tick(TimePoint now);
+
+  // Checks at most `budget` persistent pages more against their checksums, going round all guests,
+  // and stops at the end of a round. Returns the corrupt ones: they stay, and a get of them is
+  // answered kCorrupt. To be called by one thread.
+  std::vector<CorruptPage> Scrub(PageCount budget);
 
   // ---- the data path ----
 

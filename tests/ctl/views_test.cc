@@ -147,12 +147,14 @@ TEST_F(ViewsTest, HostViewHasEveryFigure) {
   host.store.segments_evicted = numbers_.Next();
   host.store.relinquished_bytes = MiB(17).value;
   host.store.freeable = MiB(18);
+  host.store.scrub = {.passes = 5, .pages = 21, .corrupt = 6};
   host.store.guests = 19;
   host.store.shared_pools = 20;
   host.store.counters = CountersOf(numbers_);
   for (StoredCounters& stored : host.store.stored) stored = StoredOf(numbers_);
 
   const std::string text = HostView(ToJson(host));
+  EXPECT_THAT(text, HasSubstr("21 pages, 6 corrupt, 5 passes\n"));
   ExpectAll(text, kPoolCounterFields, host.store.counters);
   for (const StoredCounters& stored : host.store.stored) {
     ExpectAll(text, kStoredCounterFields, stored);

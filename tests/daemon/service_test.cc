@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <fstream>
+
 #include "daemon/guest_files.h"
 #include "daemon/manual_clock.h"
 #include "daemon/temporary_folder.h"
 #include "hypercall/fake_hypervisor.h"
+#include "hypercall/log_capture.h"
 #include "hypercall/test_frontend.h"
 #include "pools/tmpfs_folder.h"
 
@@ -18,6 +21,16 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+
+void AwaitAnswers(FrontQueue& queue, int count) {
+  while (count > 0) {
+    if (queue.Take()) {
+      --count;
+    } else if (!queue.Arm()) {
+      ASSERT_TRUE(queue.Sleep());
+    }
+  }
+}
 
 Config SmallConfig() {
   Config config;
@@ -127,13 +140,7 @@ TEST_F(ServiceTest, GuestsFiguresAreKeptAndToldAsTimePasses) {
   queue.Produce(NewPoolRequest(kPersistentPool));
   queue.Produce(GetRequest(0, ObjectId{}, 0, 0));
   queue.Publish();
-  for (int answers = 0; answers < 2;) {
-    if (queue.Take()) {
-      ++answers;
-    } else if (!queue.Arm()) {
-      ASSERT_TRUE(queue.Sleep());
-    }
-  }
+  AwaitAnswers(queue, 2);
   clock_.Advance(std::chrono::seconds(10));
   Settle();
   EXPECT_EQ(hypervisor_->directory().ValueOf(key), "1");
@@ -149,6 +156,43 @@ TEST_F(ServiceTest, GuestsFiguresAreKeptAndToldAsTimePasses) {
   EXPECT_FALSE(hypervisor_->directory().Exists(key));
   AddGuest(7, "another");
   EXPECT_THAT(*service_->HistoryOf({7}), testing::Each(testing::Field(&History::Sample::gets, 0)));
+}
+
+TEST_F(ServiceTest, ADamagedPageIsToldOfBeforeAnybodyGetsIt) {
+  const TmpfsFolder folder;
+  Config config = SmallConfig();
+  config.store_path = folder.store();
+  Create(config);
+  const auto guest = hypervisor_->AddGuest(7, "db1", Uuid{{7, 7}});
+  Settle();
+  TestFrontend frontend(*hypervisor_, guest);
+  frontend.Initialise();
+  Settle();
+  FrontQueue& queue = frontend.queue();
+  queue.Produce(NewPoolRequest(kPersistentPool));
+  queue.Produce(PutRequest(0, ObjectId{{0xa, 0xb, 0xc}}, 5, 0));
+  queue.Publish();
+  AwaitAnswers(queue, 2);
+  const auto scrub_a_second = [this] {
+    clock_.Advance(std::chrono::seconds(1));
+    Settle();
+    return service_->Host().store.scrub;
+  };
+  const ScrubProgress before = scrub_a_second();
+  EXPECT_GT(before.pages, 0);
+  EXPECT_EQ(before.corrupt, 0);
+
+  std::fstream segments(folder.FileOf("segments"));
+  segments.put('!');  // the first byte of the first payload
+  segments.close();
+  const LogCapture log;
+  EXPECT_GT(scrub_a_second().corrupt, 0);
+  EXPECT_THAT(log.text(), HasSubstr("guest 7: page 5 of object a:b:c in pool 0 does not match"));
+
+  config.scrub_hours = 0;
+  service_->Reload(config);
+  const uint64_t checked = scrub_a_second().pages;
+  EXPECT_EQ(scrub_a_second().pages, checked) << "it is off";
 }
 
 TEST_F(ServiceTest, AdmitsOnlyWhomTheConfigurationAllows) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "pools/page_maker.h"
@@ -20,6 +21,8 @@ using Removal = Keyspace::Removal;
 constexpr uint32_t kCapacity = 8;
 constexpr uint32_t kPool = 3;
 constexpr Bytes kRawCharge = RecordCharge(kPageSize);
+
+uint32_t RawSlots() { return SlotsPerSegment(SizeClassFor(kPageSize)); }
 
 class KeyspaceTest : public testing::Test {
  protected:
@@ -279,6 +282,56 @@ TEST_F(PersistentKeyspaceTest, ADamagedPersistentPageIsNeverDelivered) {
   EXPECT_TRUE(Has(Ref(1, 1), kPersistent, 5));
 }
 
+TEST_F(PersistentKeyspaceTest, AScrubFindsDamagedPagesAndNoOthers) {
+  constexpr uint32_t kPages = 200;
+  for (uint32_t i = 0; i < kPages; ++i) {
+    const PageLook look = i % 2 == 0 ? PageLook::kText : PageLook::kRandom;
+    ASSERT_EQ(
+        Put(Ref(i / 50, i * 1000), kPersistent, MakePage(look, i), ledger_, CompressMode::kFast),
+        PutStatus::kStored);
+  }
+  for (uint32_t i = 0; i < 100; ++i) Put(Ref(i, 1, kPool + 1), kEphemeral, i);
+  // As many small steps as it takes; the pages that they found, by the handles' indexes.
+  const auto scrub = [this](uint64_t budget, uint64_t& checked) {
+    std::multiset<uint32_t> corrupt;
+    Keyspace::ScrubPlace place;
+    while (place.partition < Keyspace::kPartitions) {
+      checked += keyspace_->Scrub(place, PageCount(budget),
+                                  [&](uint32_t pool, const ObjectId& object, PageIndex index) {
+                                    EXPECT_EQ(pool, kPool);
+                                    EXPECT_EQ(object, MakeObjectId(index.value / 1000 / 50));
+                                    corrupt.insert(index.value);
+                                  });
+    }
+    return corrupt;
+  };
+  for (const uint64_t budget : {uint64_t{4}, uint64_t{13}, UINT64_MAX / 2}) {
+    uint64_t checked = 0;
+    EXPECT_TRUE(scrub(budget, checked).empty());
+    EXPECT_EQ(checked, kPages) << "each page once";
+  }
+  // Of each raw page the first byte lies at the start of its slot, and of the segment with raw
+  // pages all else is headers.
+  std::multiset<uint32_t> damaged;
+  for (SegmentId segment = 0; segment < kCapacity; ++segment) {
+    for (uint32_t slot = 0; slot < RawSlots(); slot += 7) {
+      std::byte* const payload = arena_->BaseOf(segment) + slot * kPageSize;
+      const RecordHeader& header = HeaderAt(arena_->BaseOf(segment), slot);
+      const auto owner = arena_->OwnerOf(segment);
+      if (!owner || owner->page_class != kPersistent || header.codec != Codec::kRaw ||
+          header.state == 0) {
+        continue;
+      }
+      payload[slot % kPageSize] ^= std::byte{0x10};
+      damaged.insert(header.index);
+    }
+  }
+  ASSERT_GT(damaged.size(), 5);
+  uint64_t checked = 0;
+  EXPECT_EQ(scrub(7, checked), damaged);
+  EXPECT_EQ(checked, kPages);
+}
+
 TEST_F(KeyspaceTest, ADamagedEphemeralPageIsDropped) {
   for (const auto removal : {Removal::kNever, Removal::kOnHit}) {
     const Page text = MakePage(PageLook::kText, 5);
@@ -292,8 +345,6 @@ TEST_F(KeyspaceTest, ADamagedEphemeralPageIsDropped) {
 }
 
 // ---- eviction ----
-
-uint32_t RawSlots() { return SlotsPerSegment(SizeClassFor(kPageSize)); }
 
 TEST_F(KeyspaceTest, EvictsTheOldestSegmentWhole) {
   EXPECT_FALSE(keyspace_->EvictOldestSegment());

@@ -28,7 +28,7 @@ struct Tree {
   PageTree pages;
 
   ~Tree() {
-    while (pages.size() > 0) pages.Remove(pages.First().index, memory);
+    while (pages.size() > 0) pages.Remove(pages.FirstFrom(0)->index, memory);
     EXPECT_EQ(memory.bytes(), 0);
   }
   void Put(uint32_t index) { pages.Exchange(index, LocationOf(index), memory); }
@@ -95,9 +95,13 @@ RC_GTEST_PROP(PageTree, BehavesAsAMap, ()) {
     }
     RC_ASSERT(tree.pages.size() == model.size());
     RC_ASSERT((tree.memory.bytes() == 0) == model.empty());
-    if (!model.empty()) {
-      RC_ASSERT(tree.pages.First().index == model.begin()->first);
-      RC_ASSERT(Same(tree.pages.First().location, model.begin()->second));
+    for (const uint32_t from : {uint32_t{0}, index, index + 1}) {
+      const auto first = model.lower_bound(from);
+      const auto found = tree.pages.FirstFrom(from);
+      RC_ASSERT(found.has_value() == (first != model.end()));
+      if (!found) continue;
+      RC_ASSERT(found->index == first->first);
+      RC_ASSERT(Same(found->location, first->second));
     }
   }
   for (const auto& [index, location] : model) {
@@ -112,7 +116,7 @@ TEST(PageTree, GivesThePagesOfALeafAtOnce) {
   for (uint32_t i = 10; i < 100; ++i) tree.Put(i);
   std::array<Location, 64> taken;
   EXPECT_EQ(tree.pages.TakeFirst(taken, tree.memory), 54) << "10 to 63";
-  EXPECT_EQ(tree.pages.First().index, 64);
+  EXPECT_EQ(tree.pages.FirstFrom(0)->index, 64);
   EXPECT_EQ(tree.pages.TakeFirst(std::span(taken).first(1), tree.memory), 1);
   EXPECT_EQ(tree.pages.TakeFirst(taken, tree.memory), 35);
   EXPECT_EQ(tree.pages.TakeFirst(taken, tree.memory), 0);

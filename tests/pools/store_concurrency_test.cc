@@ -282,6 +282,7 @@ void StoreConcurrencyTest::ReadFigures() {
     EXPECT_LE(stats.segments[0] + stats.segments[1], Segments(kMaxSegments));
     EXPECT_LE(stats.shared_pools, kMaxSharedPools);
     EXPECT_EQ(stats.counters.corrupt, 0);
+    EXPECT_TRUE(store_->Scrub(PageCount(64)).empty());
     for (const GuestId id : store_->Guests()) {
       if (const auto guest = store_->StatsOf(id)) {
         EXPECT_LE(guest->pools.size(), kMaxPoolsPerGuest);

@@ -430,6 +430,27 @@ TEST_F(StoreTest, FlushEphemeralLeavesPersistentPages) {
 
 // ---- shared pools ----
 
+TEST_F(StoreTest, AScrubGoesRoundAllGuests) {
+  EXPECT_TRUE(store_->Scrub(PageCount(100)).empty());
+  EXPECT_EQ(store_->Stats().scrub.passes, 1) << "over nothing";
+  std::vector<GuestPointer> guests;
+  for (uint16_t id = 1; id <= 3; ++id) {
+    guests.push_back(AddGuest(id));
+    const PoolId pool = NewPool(guests.back(), kPersistent);
+    ASSERT_EQ(Fill(guests.back(), pool, 1, 100), 100);
+  }
+  for (int step = 0; step < 1000 && store_->Stats().scrub.passes == 1; ++step) {
+    EXPECT_TRUE(store_->Scrub(PageCount(16)).empty());
+    // The one that it is at, or comes to next, goes.
+    if (step == 10) store_->RemoveGuest({2});
+  }
+  const ScrubProgress progress = store_->Stats().scrub;
+  EXPECT_EQ(progress.passes, 2);
+  EXPECT_GE(progress.pages, 200);
+  EXPECT_LE(progress.pages, 300);
+  EXPECT_EQ(progress.corrupt, 0);
+}
+
 class SharedStoreTest : public StoreTest {
  protected:
   SharedStoreTest() {
