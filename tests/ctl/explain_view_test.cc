@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -50,7 +49,12 @@ class ExplainViewTest : public testing::Test {
                                                 .store = store_}));
   }
   // In one line.
-  std::string View() const { return std::regex_replace(Lines(), std::regex("\\s+"), " "); }
+  std::string View() const {
+    std::istringstream words(Lines());
+    std::string line;
+    for (std::string word; words >> word;) line += word + " ";
+    return line;
+  }
   std::string ViewOf(PolicyKind policy) {
     share_.policy = policy;
     return View();
