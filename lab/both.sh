@@ -1,14 +1,24 @@
 # For scripts inside of dom0 and of guests. Sourced by busybox sh.
+#
+# Of one emulated processor, whatever a waiting script does is taken from those that it waits for,
+# and each program that is started takes 10 ms and more: waiting starts as few as it can.
 
-uptime_s() { cut -d. -f1 /proc/uptime; }
+# set_now: the seconds since the start, in $now, which is for that alone.
+set_now() {
+  read -r now _ </proc/uptime
+  now=${now%%.*}
+}
 
 # wait_for SECONDS COMMAND...: until the command succeeds; false if it did not in that time.
 wait_for() {
-  local end
-  end=$(($(uptime_s) + $1))
+  local end nap=1
+  set_now
+  end=$((now + $1))
   shift
   until "$@" >/dev/null 2>&1; do
-    [ "$(uptime_s)" -lt "$end" ] || return 1
-    sleep 0.3
+    set_now
+    [ "$now" -lt "$end" ] || return 1
+    sleep 0.$nap
+    [ "$nap" -ge 8 ] || nap=$((nap * 2))
   done
 }

@@ -48,13 +48,12 @@ run() {
   load_scenario "$name"
   prepare_scenario
   initrd=$(scenario_initrd "$name" "$series_now")
-  (
-    # shellcheck disable=SC2030
-    export -f run_tool boot tool tool_libraries die
-    export cache dom0_series
-    timeout --kill-after=10 "$time_limit" bash -c 'boot "$@"' _ "$initrd" "$memory" "$cpus" \
-      "lab.scenario=$1" stdio "$(scenario_disk)" </dev/null 2>&1
-  ) | python3 "$lab/timestamps.py" >"$log" || status=${PIPESTATUS[0]}
+  export -f run_tool boot tool tool_libraries die
+  export cache dom0_series
+  # The emulator goes with this script, however this script goes.
+  setpriv --pdeathsig TERM timeout --kill-after=10 "$time_limit" bash -c 'boot "$@"' _ "$initrd" \
+    "$memory" "$cpus" "lab.scenario=$1" stdio "$(scenario_disk)" </dev/null 2>&1 |
+    python3 "$lab/timestamps.py" >"$log" || status=${PIPESTATUS[0]}
   rm -f "$initrd"
   result=$(verdict "$log" "$status" "$time_limit")
   printf '%s  %-18s %4d s  %s\n' "${result%% *}" "$1" "$((SECONDS - start))" "${result#* }"

@@ -3,7 +3,10 @@
 # The scenario's verdict is what it prints: LAB-PASS or LAB-FAIL with a reason, LAB-FIGURE for what
 # was measured. Consoles of guests and the daemon's log appear on the same console, with a prefix.
 
-say() { echo "LAB-SAY $(uptime_s) $*"; }
+say() {
+  set_now
+  echo "LAB-SAY $now $*"
+}
 figure() { echo "LAB-FIGURE $*"; }
 pass() { echo "LAB-PASS"; }
 fail() {
@@ -38,12 +41,23 @@ epilogue() {
   tail -n 5 /var/log/xen/xl-*.log 2>/dev/null
 }
 
-# follow PREFIX FILE: what is appended to the file appears on the console.
+# follow PREFIX FILE: what is appended to the file appears on the console, and what a guest says
+# wakes await_guest.
 follow() {
   local prefix=$1 file=$2
+  [ -p /run/news ] || mkfifo /run/news
   touch "$file"
-  (tail -n +1 -F "$file" 2>/dev/null | while IFS= read -r line; do echo "$prefix| $line"; done) &
+  (
+    exec 7<>/run/news
+    tail -n +1 -F "$file" 2>/dev/null | while IFS= read -r line; do
+      echo "$prefix| $line"
+      case $line in *GUEST-* | *"Kernel panic"*) echo >&7 ;; esac
+    done
+  ) &
 }
+
+# await_news SECONDS: until a guest says something; it may have been a while ago.
+await_news() { read -r -t "$1" _ <>/run/news; }
 
 # ---- the daemon
 
@@ -140,9 +154,15 @@ guest_failed() { grep -aqE 'GUEST-FAIL|Kernel panic' "$(console_of "$1")"; }
 
 # await_guest SECONDS NAME TEXT: the scenario also fails if the guest gives up.
 await_guest() {
-  wait_for "$1" guest_said_or_failed "$2" "$3"
+  local end
+  set_now
+  end=$((now + $1))
+  until guest_said_or_failed "$2" "$3"; do
+    set_now
+    [ "$now" -lt "$end" ] || fail "not within $1 s: guest $2 says \"$3\""
+    await_news $((end - now))
+  done
   expect_no_failure "$2"
-  guest_said "$2" "$3" || fail "not within $1 s: guest $2 says \"$3\""
 }
 
 expect_no_failure() {

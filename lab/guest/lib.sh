@@ -1,6 +1,9 @@
 # What a guest's part of a scenario is written with. Sourced by busybox sh, after both.sh.
 
-say() { echo "GUEST-SAY $(uptime_s) $*"; }
+say() {
+  set_now
+  echo "GUEST-SAY $now $*"
+}
 figure() { echo "GUEST-FIGURE $*"; }
 fail() {
   echo "GUEST-FAIL $*"
@@ -19,7 +22,22 @@ check() {
 }
 
 # wait_for_order SECONDS WORD: dom0 says so with order().
-wait_for_order() { wait_for "$1" order_is "$2" || fail "no order $2 within $1 s"; }
+wait_for_order() { await_order "$1" order_is "$2" || fail "no order $2 within $1 s"; }
+
+# await_order SECONDS COMMAND...: until the command, which looks at the order, succeeds; false if it
+# did not in that time. Looks when the order changes; and now and then, for the first event of a
+# watch is none, so that a change just before it is not seen.
+await_order() {
+  local end
+  set_now
+  end=$((now + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    set_now
+    [ "$now" -lt "$end" ] || return 1
+    timeout 5 xenstore-watch -n 2 data/order >/dev/null 2>&1 || true
+  done
+}
 order_is() { [ "$(xenstore-read data/order)" = "$1" ]; }
 
 # ---- the module
@@ -29,6 +47,17 @@ load_module() {
   check "insmod tmem" insmod /lab/tmem.ko "$@"
   wait_for 30 is_connected || fail "the module did not connect: state $(counter state)"
   say "connected"
+}
+
+# load_module_before_disk [PARAMETER=VALUE...]: what the host refuses goes to the disk xvda.
+load_module_before_disk() {
+  modprobe xen-blkfront
+  wait_for 10 test -b /dev/xvda || fail "no disk"
+  if [ "$(uname -r | cut -d. -f1)" = 5 ]; then
+    load_module "$@"
+  else
+    load_module backing=/dev/xvda "$@"
+  fi
 }
 
 # unload_module: the kernel lets go of a module only after its devices did.

@@ -24,7 +24,7 @@ suffer() {
 last=none
 say "ready"
 while :; do
-  wait_for 300 ordered || fail "no order"
+  await_order 300 ordered || fail "no order"
   order_is enjoy && break
   last=$(xenstore-read data/order)
   last=${last#suffer }

@@ -9,7 +9,7 @@ for round in 1 2 3; do
   swap_on
   check "swap_verify" swap_verify 8 2
   say "round $round connected"
-  wait_for 120 ordered $round || fail "no order in round $round"
+  await_order 120 ordered $round || fail "no order in round $round"
   if order_is reboot; then
     reboot -f
     sleep 60

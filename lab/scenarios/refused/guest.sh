@@ -1,6 +1,4 @@
-modprobe xen-blkfront
-wait_for 10 test -b /dev/xvda || fail "no disk"
-if [ "$(uname -r | cut -d. -f1)" = 5 ]; then load_module; else load_module backing=/dev/xvda; fi
+load_module_before_disk
 swap_on
 
 round() {
