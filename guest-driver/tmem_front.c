@@ -7,7 +7,7 @@
  *      IDLE --------------------> OFFERED ------------------> LIVE
  *   (Initialising)             (Initialised)              (Connected)
  *       ^                            |                        |
- *       |  backend Closed            v                        v
+ *       |  backend Closing, Closed   v                        v
  *       +<---------------------- LEAVING <--------------------+  backend Closing or Closed,
  *       |                       (Closing)                        or we condemn it
  *       v                            |
@@ -248,7 +248,7 @@ static void follow_backend(struct tmem *tmem, enum xenbus_state state)
 			dev_warn(&tmem->xdev->dev, "the host closed the connection\n");
 			leave(tmem);
 		}
-		if (state == XenbusStateClosed && tmem->stage == LEAVING)
+		if (tmem->stage == LEAVING)
 			left(tmem);
 		break;
 	default:
@@ -415,14 +415,15 @@ static int tmem_front_resume(struct xenbus_device *xdev)
 }
 
 /* The watch on the backend is gone by now: looks for itself. */
-static void wait_until_closed(struct xenbus_device *xdev)
+static void wait_until_host_left(struct xenbus_device *xdev)
 {
 	unsigned long until = jiffies + CLOSE_TIMEOUT;
 
 	while (time_before(jiffies, until)) {
 		enum xenbus_state state = xenbus_read_driver_state(xdev->otherend);
 
-		if (state == XenbusStateClosed || state == XenbusStateUnknown)
+		if (state == XenbusStateClosing || state == XenbusStateClosed ||
+		    state == XenbusStateUnknown)
 			return;
 		schedule_timeout_uninterruptible(HZ / 50 + 1);
 	}
@@ -440,7 +441,7 @@ static void tmem_front_remove(struct xenbus_device *xdev)
 		preswap_stop(tmem);
 	if (tmem->stage != IDLE) {
 		leave(tmem);
-		wait_until_closed(xdev);
+		wait_until_host_left(xdev);
 	}
 	withdraw(tmem);
 	preswap_stopped();

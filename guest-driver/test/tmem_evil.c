@@ -52,11 +52,14 @@ void evil_send(struct evil *evil, const struct tmemif_request *request)
 	evil_kick(evil);
 }
 
+static bool is_left(enum xenbus_state state)
+{
+	return state == XenbusStateClosing || state == XenbusStateClosed;
+}
+
 static bool host_left(struct evil *evil)
 {
-	enum xenbus_state state = READ_ONCE(evil->host);
-
-	return state == XenbusStateClosing || state == XenbusStateClosed;
+	return is_left(READ_ONCE(evil->host));
 }
 
 int evil_receive(struct evil *evil, struct tmemif_response *response)
@@ -260,8 +263,7 @@ static void evil_remove(struct xenbus_device *xdev)
 
 	xenbus_switch_state(xdev, XenbusStateClosing);
 	cancel_work_sync(&evil->act);
-	while (xenbus_read_driver_state(xdev->otherend) != XenbusStateClosed &&
-	       time_before(jiffies, until))
+	while (!is_left(xenbus_read_driver_state(xdev->otherend)) && time_before(jiffies, until))
 		schedule_timeout_uninterruptible(HZ / 50 + 1);
 	tmem_queue_withdraw(evil->q);
 	tmem_queue_destroy(evil->q);

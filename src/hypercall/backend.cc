@@ -69,6 +69,8 @@ std::string_view NameOf(Connection::State state) {
       return "waiting";
     case Connection::State::kConnected:
       return "connected";
+    case Connection::State::kClosing:
+      return "closing";
     case Connection::State::kClosed:
       return "closed";
     case Connection::State::kViolated:

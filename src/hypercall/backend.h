@@ -3,7 +3,8 @@
 //
 //   guest appears -> admit() decides -> store guest added -> device nodes written, InitWait
 //   frontend Initialised -> keys read once and checked, pages mapped, ports bound -> Connected
-//   frontend Closing/Closed, or a violation -> queues detached, pages unmapped -> Closed
+//   frontend Closing -> queues detached, pages unmapped -> Closing
+//   frontend Closed, or a violation -> the same -> Closed
 //   frontend Initialising -> InitWait
 //   guest gone -> connection dropped, device nodes removed, store guest removed
 //

@@ -113,10 +113,12 @@ bool Connection::FollowFrontend() {
     case XenbusState::kInitialised:
     case XenbusState::kConnected:
       return state_ == State::kWaiting && Connect();
-    case XenbusState::kUnknown:
     case XenbusState::kClosing:
+      if (state_ != State::kClosing && state_ != State::kClosed) Leave(State::kClosing);
+      return false;
+    case XenbusState::kUnknown:
     case XenbusState::kClosed:
-      if (state_ != State::kClosed) Close();
+      if (state_ != State::kClosed) Leave(State::kClosed);
       return false;
   }
   return false;
@@ -167,11 +169,11 @@ bool Connection::DropQueues() {
   return report_.has_value();
 }
 
-void Connection::Close() {
+void Connection::Leave(State state) {
   if (DropQueues()) return HandleReport();
-  state_ = State::kClosed;
-  SetState(XenbusState::kClosing);
-  SetState(XenbusState::kClosed);
+  if (state_ != State::kClosing) SetState(XenbusState::kClosing);
+  state_ = state;
+  if (state == State::kClosed) SetState(XenbusState::kClosed);
 }
 
 void Connection::Report(std::string_view reason) {

@@ -6,8 +6,15 @@
 //       ^  |  \                                           |     |
 //       |  |   `---- keys bad -----> kViolated <----------'     | frontend Closing, Closed, gone
 //       |  |                         (Closed, `error`)          | or Initialising again
-//       |  `--- frontend Closing or Closed ---> kClosed <-------'
-//       `------------ frontend Initialising --- (Closed)
+//       |  `--- frontend Closing -----> kClosing <--------------+
+//       |                               (Closing)               |
+//       |                                   | frontend Closed   |
+//       |  or Closed at once                v                   |
+//       `------------ frontend Initialising --- kClosed <-------'
+//                                               (Closed)
+//
+// Closing says that no page of the guest's is mapped any more. It stands until the frontend has
+// left, too: of a guest that powers off, the kernel waits for just that state.
 //
 // Owned by the backend; control thread only.
 #ifndef TMEM_HYPERCALL_CONNECTION_H_
@@ -45,7 +52,7 @@ class QueueHost {
 
 class Connection {
  public:
-  enum class State { kWaiting, kConnected, kClosed, kViolated };
+  enum class State { kWaiting, kConnected, kClosing, kClosed, kViolated };
 
   // What a connection works with; all outlive it.
   struct Context {
@@ -96,7 +103,8 @@ class Connection {
   void Wait();
   bool Connect();
   void Attach(std::vector<Queue::Parts> parts);
-  void Close();
+  // The frontend leaves (kClosing), or has left (kClosed).
+  void Leave(State state);
   void Violate(std::string_view reason);
   // A frontend that leaves before its violation was handled has committed it all the same. True
   // if the queues that were dropped had reported one.

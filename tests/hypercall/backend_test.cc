@@ -241,7 +241,7 @@ TEST_F(BackendTest, AFrontendReconnectsAndFindsItsPages) {
   Run(frontend, PutRequest(0, {}, 0, 0));
   frontend.SetState(XenbusState::kClosing);
   Settle();
-  EXPECT_EQ(frontend.BackendState(), XenbusState::kClosed);
+  EXPECT_EQ(frontend.BackendState(), XenbusState::kClosing);
   EXPECT_EQ(hypervisor_.mapped(), 0);
   frontend.SetState(XenbusState::kClosed);
   frontend.MakeQueues();
