@@ -88,6 +88,22 @@ daemon_stored() {
       -e "s/.*,\"$2\":\([0-9]*\),.*/\1/"
 }
 
+# set_key PATH VALUE: a key of the daemon's in xenstore, and waits until it holds.
+set_key() {
+  check "write $1" xenstore-write "/tool/tmemd/$1" "$2"
+  sleep 1
+  ! xenstore-exists "/tool/tmemd/$1-error" || fail "$1: $(xenstore-read "/tool/tmemd/$1-error")"
+}
+
+# share_of NAME KEY: what explain tells of its share in bytes, in MiB (keys: persistent_held,
+# entitled, reserve, ...)
+share_of() {
+  local bytes
+  bytes=$(tmemctl --json explain "$1" | tr -d ' \n' |
+    sed -e 's/.*"share":{/,/' -e "s/.*,\"$2_bytes\":\([0-9]*\).*/\1/")
+  echo $((bytes / 1048576))
+}
+
 # expect WHAT LEFT OPERATOR RIGHT: a comparison of numbers, as test knows them.
 expect() {
   [ "$2" "$3" "$4" ] 2>/dev/null || fail "$1: $2, expected $3 $4"
@@ -171,10 +187,11 @@ expect_no_failure() {
     sed -n -e 's/.*GUEST-FAIL //p' -e 's/.*Kernel panic/kernel panic/p' | tail -n 1)"
 }
 
-# await_end SECONDS NAME: the guest powers off by itself, content.
+# await_end SECONDS NAME: the guest powers off by itself, content, and did not have to wait for us.
 await_end() {
   await "$1" "guest $2 powers off" guest_is_gone "$2"
   expect_no_failure "$2"
+  ! guest_said "$2" "timeout closing device" || fail "guest $2 waited for its backend to close"
 }
 
 # The last value that a guest printed with GUEST-FIGURE: guest_figure NAME KEY
