@@ -10,10 +10,12 @@
  * page carries its number and generation, and data that follow from both; dropped pages must
  * read as zeros. What is expected is kept in locked memory.
  *
+ * After SECONDS, or SIGTERM, all pages are checked once more.
  * Prints "swap_verify: OK checked=N filled=N dropped=N" and ends with 0, or says which page was
  * wrong and ends with 1.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +41,13 @@ struct worker {
 	unsigned long checked, filled, dropped;
 	int failed;
 };
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal)
+{
+	stopped = 1;
+}
 
 static uint64_t mix(uint64_t x)
 {
@@ -134,7 +143,7 @@ static void *run(void *arg)
 	do {
 		for (k = 0; k < 100 && !w->failed; k++)
 			w->failed = !step(w);
-	} while (!w->failed && time(NULL) < w->until);
+	} while (!w->failed && !stopped && time(NULL) < w->until);
 	for (k = 0; k < w->pages && !w->failed; k++)
 		w->failed = !check(w, k);
 	return NULL;
@@ -172,6 +181,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: swap_verify MIB SECONDS [THREADS [SEED]]\n");
 		return 2;
 	}
+	signal(SIGTERM, stop);
 	workers = calloc(threads, sizeof(*workers));
 	if (!workers)
 		return 2;
