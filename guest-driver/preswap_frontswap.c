@@ -35,8 +35,8 @@ static void preswap_fs_init(unsigned int type)
 
 static int preswap_fs_store(unsigned int type, pgoff_t offset, struct page *page)
 {
-	/* We are on the way out of memory: what is left is not for us. */
-	const gfp_t gfp = GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN;
+	/* Once for 4 MiB that leave: what is left of memory is there for that. */
+	const gfp_t gfp = GFP_ATOMIC | __GFP_NOWARN;
 	struct preswap_chunk *chunk;
 	bool now_stale;
 	int err;
