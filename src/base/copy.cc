@@ -9,6 +9,15 @@
 
 namespace tmem {
 
+namespace {
+
+// memcpy may not be called for nothing with pointers to nowhere.
+void CopyBytes(std::byte* to, const std::byte* from, size_t size) {
+  if (size != 0) std::memcpy(to, from, size);
+}
+
+}  // namespace
+
 #if defined(__x86_64__)
 
 namespace {
@@ -58,31 +67,29 @@ const CopyLines kStreamLines =
 void Copy(std::byte* to, const std::byte* from, size_t size) {
   const size_t whole = size / kLine * kLine;
   kCopyLines(to, from, whole / kLine);
-  std::memcpy(to + whole, from + whole, size - whole);
+  CopyBytes(to + whole, from + whole, size - whole);
 }
 
 void StreamingCopy(std::byte* to, const std::byte* from, size_t size) {
   // Ends that are not whole lines are copied as usual.
   const size_t head = (kLine - reinterpret_cast<uintptr_t>(to) % kLine) % kLine;
   if (size < head + kLine) {
-    std::memcpy(to, from, size);
+    CopyBytes(to, from, size);
     return;
   }
-  std::memcpy(to, from, head);
+  CopyBytes(to, from, head);
   const size_t whole = (size - head) / kLine * kLine;
   kStreamLines(to + head, from + head, whole / kLine);
-  std::memcpy(to + head + whole, from + head + whole, size - head - whole);
+  CopyBytes(to + head + whole, from + head + whole, size - head - whole);
 }
 
 void StreamingFence() { _mm_sfence(); }
 
 #else
 
-void Copy(std::byte* to, const std::byte* from, size_t size) { std::memcpy(to, from, size); }
+void Copy(std::byte* to, const std::byte* from, size_t size) { CopyBytes(to, from, size); }
 
-void StreamingCopy(std::byte* to, const std::byte* from, size_t size) {
-  std::memcpy(to, from, size);
-}
+void StreamingCopy(std::byte* to, const std::byte* from, size_t size) { CopyBytes(to, from, size); }
 
 void StreamingFence() {}
 

@@ -48,7 +48,10 @@ TEST_P(CopyTest, CopiesEveryLengthAndAlignment) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, CopyTest, testing::Values(&Copy, &StreamingCopy));
+INSTANTIATE_TEST_SUITE_P(Both, CopyTest, testing::Values(&Copy, &StreamingCopy),
+                         [](const auto& instance) {
+                           return instance.param == &Copy ? "Copy" : "StreamingCopy";
+                         });
 
 }  // namespace
 }  // namespace tmem
