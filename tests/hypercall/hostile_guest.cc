@@ -32,7 +32,7 @@ HostileGuest::HostileGuest(FakeHypervisor& hypervisor, Backend& backend, uint16_
                            uint64_t seed)
     : hypervisor_(hypervisor), backend_(backend), domid_(domid), random_(seed) {
   Reboot();
-  scribbler_ = std::thread([this] { Scribble(); });
+  scribbler_ = std::thread([this, seed] { Scribble(seed); });
 }
 
 HostileGuest::~HostileGuest() {
@@ -141,8 +141,8 @@ void HostileGuest::SetTarget(std::shared_ptr<FakeGuest> guest, std::span<std::by
 }
 
 // Changes what the backend is reading.
-void HostileGuest::Scribble() {
-  for (uint64_t random = random_; !stopping_; std::this_thread::yield()) {
+void HostileGuest::Scribble(uint64_t random) {
+  for (; !stopping_; std::this_thread::yield()) {
     const std::lock_guard lock(target_mutex_);
     for (int i = 0; i < 64 && !target_.empty(); ++i) {
       random = Mix(random);

@@ -54,7 +54,7 @@ class HostileGuest {
   void BreakIndices(tmemif_ring& ring);
   tmemif_request AnyRequest();
   void SetTarget(std::shared_ptr<FakeGuest> guest, std::span<std::byte> bytes);
-  void Scribble();
+  void Scribble(uint64_t random);
 
   FakeHypervisor& hypervisor_;
   Backend& backend_;
