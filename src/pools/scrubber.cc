@@ -6,15 +6,16 @@ std::vector<CorruptPage> Scrubber::Run(PageCount budget, const FirstFrom& first_
   std::vector<CorruptPage> corrupt;
   uint64_t checked = 0;
   while (checked < budget.value) {
-    const auto guest = first_from(guest_);
+    const auto guest = all_done_ ? nullptr : first_from(guest_);
     if (guest == nullptr) {
-      guest_ = 0;
+      guest_ = GuestId{0};
       place_ = {};
+      all_done_ = false;
       passes_.fetch_add(1, std::memory_order_relaxed);
       break;
     }
-    if (guest->id().value != guest_) {  // the one that the place belongs to has gone
-      guest_ = guest->id().value;
+    if (guest->id() != guest_) {  // the one that the place belongs to has gone
+      guest_ = guest->id();
       place_ = {};
     }
     const uint64_t now =
@@ -24,7 +25,7 @@ std::vector<CorruptPage> Scrubber::Run(PageCount budget, const FirstFrom& first_
                                 });
     checked += now;
     if (place_.partition < Keyspace::kPartitions) break;
-    ++guest_;
+    all_done_ = ++guest_.value == 0;
     place_ = {};
   }
   pages_.fetch_add(checked, std::memory_order_relaxed);

@@ -23,7 +23,7 @@ namespace tmem {
 class Scrubber {
  public:
   // The guest of lowest id, at least this one, whose pages may be read; nullptr if there is none.
-  using FirstFrom = std::function<std::shared_ptr<Guest>(uint32_t id)>;
+  using FirstFrom = std::function<std::shared_ptr<Guest>(GuestId id)>;
 
   // Checks at most `budget` pages, and stops at the end of a pass; returns the corrupt ones. They
   // stay, and whoever gets them is told.
@@ -32,7 +32,8 @@ class Scrubber {
   ScrubProgress progress() const;
 
  private:
-  uint32_t guest_ = 0;  // at, or after which, the pass goes on
+  GuestId guest_{0};       // at, or after which, the pass goes on
+  bool all_done_ = false;  // guest_ was the highest id that there is
   Keyspace::ScrubPlace place_;
   std::atomic<uint64_t> passes_{0};
   std::atomic<uint64_t> pages_{0};

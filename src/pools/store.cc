@@ -356,12 +356,11 @@ void Store::Impl::Tick(TimePoint now) {
 }
 
 std::vector<CorruptPage> Store::Impl::Scrub(PageCount budget) {
-  return scrubber_.Run(budget, [this](uint32_t id) -> std::shared_ptr<Guest> {
+  return scrubber_.Run(budget, [this](GuestId id) -> std::shared_ptr<Guest> {
     MutexLock lock(mutex_);
-    for (const auto& [guest_id, guest] : guests_) {
-      if (guest_id.value >= id && recovery_->IsReady(guest_id)) return guest;
-    }
-    return nullptr;
+    auto at = guests_.lower_bound(id);
+    while (at != guests_.end() && !recovery_->IsReady(at->first)) ++at;
+    return at != guests_.end() ? at->second : nullptr;
   });
 }
 
