@@ -8,8 +8,11 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 find_program(TMEM_CCACHE ccache)
 if(TMEM_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${TMEM_CCACHE}")
-  set(CMAKE_C_COMPILER_LAUNCHER "${TMEM_CCACHE}")
+  # What one checkout compiled serves the others: paths count from the checkout's root.
+  set(TMEM_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+                    ${TMEM_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${TMEM_LAUNCHER})
+  set(CMAKE_C_COMPILER_LAUNCHER ${TMEM_LAUNCHER})
 endif()
 
 add_compile_options(-Wall -Wextra -Werror -Wshadow -Wcast-align -fno-omit-frame-pointer
