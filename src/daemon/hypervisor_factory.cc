@@ -1,7 +1,7 @@
 #include "daemon/hypervisor_factory.h"
 
+#include <cstdint>
 #include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "hypercall/loopback/loopback_hypervisor.h"
@@ -9,23 +9,29 @@
 
 namespace tmem::daemon {
 
-bool IsXenDom0(const std::string& capabilities_file) {
-  std::ifstream file(capabilities_file);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  return text.find("control_d") != std::string::npos;
+namespace {
+
+constexpr unsigned kXenFeatureDom0 = 11;
+
+}  // namespace
+
+bool IsXenDom0(const std::string& features_file) {
+  std::ifstream file(features_file);
+  uint64_t features = 0;
+  return file >> std::hex >> features && (features >> kXenFeatureDom0 & 1) != 0;
 }
 
 Result<std::unique_ptr<Hypervisor>> MakeHypervisor(const Config& config,
-                                                   const std::string& capabilities_file) {
+                                                   const std::string& features_file) {
   const bool is_xen = config.hypervisor == HypervisorKind::kXen;
-  if (is_xen || (config.hypervisor == HypervisorKind::kAuto && IsXenDom0(capabilities_file))) {
+  if (is_xen || (config.hypervisor == HypervisorKind::kAuto && IsXenDom0(features_file))) {
     auto xen = xen::ConnectToXen();
     if (xen) return xen;
     Error error =
         std::move(xen).error().Within(is_xen ? "hypervisor = \"xen\"" : "this is a Xen dom0");
-    if (is_xen && !IsXenDom0(capabilities_file)) {
+    if (is_xen && !IsXenDom0(features_file)) {
       error.code = ErrorCode::kUnsupported;
-      error.message += " (" + capabilities_file + " does not name this a dom0)";
+      error.message += " (" + features_file + " does not name this a dom0)";
     }
     error.message +=
         "; to serve programs of this machine instead, start with --hypervisor loopback";

@@ -11,15 +11,17 @@
 
 namespace tmem::daemon {
 
-inline constexpr const char* kXenCapabilities = "/proc/xen/capabilities";
+// What Xen grants this domain. Not /proc/xen/capabilities: of a unit with ProtectProc=, /proc is
+// another, on which xenfs is not mounted.
+inline constexpr const char* kXenFeatures = "/sys/hypervisor/properties/features";
 
-// True in a Xen dom0: the file exists and names control_d.
-bool IsXenDom0(const std::string& capabilities_file);
+// True in a Xen dom0: the file's number has XENFEAT_dom0 (xen/include/public/features.h).
+bool IsXenDom0(const std::string& features_file);
 
 // Connects to Xen if it was chosen, or if `auto` finds a dom0; listens for loopback guests
 // otherwise. kUnsupported for Xen in a build without its libraries, or outside a dom0.
-Result<std::unique_ptr<Hypervisor>> MakeHypervisor(
-    const Config& config, const std::string& capabilities_file = kXenCapabilities);
+Result<std::unique_ptr<Hypervisor>> MakeHypervisor(const Config& config,
+                                                   const std::string& features_file = kXenFeatures);
 
 }  // namespace tmem::daemon
 

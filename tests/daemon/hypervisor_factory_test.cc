@@ -12,6 +12,8 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
+constexpr const char* kDom0 = "00002f05\n";
+
 class HypervisorFactoryTest : public testing::Test {
  protected:
   HypervisorFactoryTest() { config_.loopback_socket = folder_.Path("loopback.sock"); }
@@ -20,9 +22,10 @@ class HypervisorFactoryTest : public testing::Test {
   Config config_;
 };
 
-TEST_F(HypervisorFactoryTest, KnowsADom0ByItsCapabilities) {
-  EXPECT_TRUE(IsXenDom0(folder_.Write("dom0", "control_d\n")));
-  EXPECT_FALSE(IsXenDom0(folder_.Write("domU", "\n")));
+TEST_F(HypervisorFactoryTest, KnowsADom0ByItsFeatures) {
+  EXPECT_TRUE(IsXenDom0(folder_.Write("dom0", kDom0)));
+  EXPECT_FALSE(IsXenDom0(folder_.Write("domU", "00002705\n")));
+  EXPECT_FALSE(IsXenDom0(folder_.Write("empty", "")));
   EXPECT_FALSE(IsXenDom0(folder_.Path("none")));
 }
 
@@ -33,8 +36,8 @@ TEST_F(HypervisorFactoryTest, AutoIsLoopbackOutsideXen) {
 }
 
 TEST_F(HypervisorFactoryTest, AutoDoesNotPretendInADom0) {
-  if (IsXenDom0(kXenCapabilities)) GTEST_SKIP() << "there is a Xen to connect to";
-  const auto hypervisor = MakeHypervisor(config_, folder_.Write("dom0", "control_d\n"));
+  if (IsXenDom0(kXenFeatures)) GTEST_SKIP() << "there is a Xen to connect to";
+  const auto hypervisor = MakeHypervisor(config_, folder_.Write("dom0", kDom0));
   ASSERT_FALSE(hypervisor);
   EXPECT_THAT(hypervisor.error().message,
               AllOf(StartsWith("this is a Xen dom0: "), HasSubstr("--hypervisor loopback")));
@@ -42,11 +45,11 @@ TEST_F(HypervisorFactoryTest, AutoDoesNotPretendInADom0) {
 
 TEST_F(HypervisorFactoryTest, LoopbackCanBeHadInADom0) {
   config_.hypervisor = HypervisorKind::kLoopback;
-  EXPECT_TRUE(MakeHypervisor(config_, folder_.Write("dom0", "control_d\n")));
+  EXPECT_TRUE(MakeHypervisor(config_, folder_.Write("dom0", kDom0)));
 }
 
 TEST_F(HypervisorFactoryTest, XenIsNotSupportedOutsideADom0) {
-  if (IsXenDom0(kXenCapabilities)) GTEST_SKIP() << "there is a Xen to connect to";
+  if (IsXenDom0(kXenFeatures)) GTEST_SKIP() << "there is a Xen to connect to";
   config_.hypervisor = HypervisorKind::kXen;
   const auto hypervisor = MakeHypervisor(config_, folder_.Path("none"));
   ASSERT_FALSE(hypervisor);
