@@ -31,6 +31,7 @@ FilledStore::FilledStore(uint32_t pages, PageClass page_class, CompressMode mode
       empty_index_(store_->Stats().index_bytes) {
   GuestSettings settings;
   for (auto& each : settings.compress) each = mode;
+  settings.dense_after = 0;
   for (uint16_t id = 0; id < guests; ++id) {
     auto guest = store_->AddGuest(GuestId{id}, settings);
     Must(guest.has_value(), "a guest is refused");
@@ -49,6 +50,13 @@ void FilledStore::Get(uint32_t page, MutablePageView contents, uint16_t guest) {
   OneGuest& one = guests_[guest];
   Must(store_->Get(*one.handle, HandleOf(page), contents, one.codec) == GetStatus::kHit,
        "a get misses");
+}
+
+void FilledStore::CompressWhatWaits() {
+  while (store_->StatsOf(GuestId{0})->recompressed.waiting > 0) {
+    store_->Recompress(now_, guests_[0].codec);
+    now_ += std::chrono::seconds(1);  // so that the budget never ends
+  }
 }
 
 void FilledStore::FlushPage(uint32_t page) {

@@ -26,6 +26,8 @@ class FilledStore {
   void Put(uint32_t page, PageView contents, uint16_t guest = 0);
   void Get(uint32_t page, MutablePageView contents, uint16_t guest = 0);
   void FlushPage(uint32_t page);
+  // With CompressMode::kAuto: all that was put to be compressed later.
+  void CompressWhatWaits();
   void FlushObject(uint32_t object);
 
   // Bytes a page, of all guests.
@@ -51,6 +53,7 @@ class FilledStore {
   const uint32_t pages_;
   const std::unique_ptr<Store> store_;
   const Bytes empty_index_;
+  TimePoint now_{};
   std::vector<OneGuest> guests_;
 };
 

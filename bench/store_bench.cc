@@ -6,7 +6,9 @@
 // Time is ns an operation, the mean of all rounds; the counters are medians of rounds, in which the
 // operation and its yardstick took turns: `ns` and `yardstick_ns`, and `ratio`, which is what the
 // targets are about. Yardsticks: memcpy of random 4 KiB pages between two buffers of the store's
-// size, both on huge pages as the store is; for LZ4 the bare codec on the same pages.
+// size, both on huge pages as the store is; for LZ4 the bare codec on the same pages; for pages
+// that are compressed later, what the backlog has room for, puts of the same pages without
+// compression.
 //
 // Handles are random. Pages are put from, and got into, a few private pages that are warm in the
 // cache, as the daemon does it (it copies them from and to the guest's slots); `put_cold` and
@@ -31,6 +33,7 @@
 #include "filled_store.h"
 #include "page_buffer.h"
 #include "page_corpus.h"
+#include "pools/backlog.h"
 #include "rounds.h"
 
 namespace tmem {
@@ -253,6 +256,49 @@ void Lz4Get(State& state, Lz4Bed& bed) {
   state.counters["beside"] = overhead.beside();
 }
 
+// ---- compressing later ----
+
+// Two stores of the same pages: one does not compress, one does later.
+struct AutoBed {
+  explicit AutoBed(const PageCorpus& pages)
+      : corpus(pages),
+        plain(kPages, kPersistent, CompressMode::kOff),
+        later(kPages, kPersistent, CompressMode::kAuto) {
+    for (uint32_t i = 0; i < kPages; ++i) {
+      plain.Put(i, PageOf(i));
+      later.Put(i, PageOf(i));
+      if (i % kRound == 0) later.CompressWhatWaits();
+    }
+    later.CompressWhatWaits();
+  }
+
+  uint32_t AnyPage() { return random.Below(kPages); }
+  PageView PageOf(uint32_t index) const { return corpus.page(index % corpus.size()); }
+
+  static constexpr uint32_t kPages = kOneGiB / 2;
+  static_assert(kRound <= Backlog::kMost);
+  FastRandom random{1};
+  const PageCorpus& corpus;
+  FilledStore plain;
+  FilledStore later;
+};
+
+void AutoPut(State& state, AutoBed& bed) {
+  Rounds puts;
+  Rounds plain_puts;
+  std::array<uint32_t, kRound> pages;
+  for (auto _ : state) {
+    for (uint32_t& page : pages) page = bed.AnyPage();
+    const auto put_into = [&](FilledStore& store) {
+      return [&](uint32_t i) { store.Put(pages[i], bed.PageOf(pages[i])); };
+    };
+    plain_puts.Time(kRound, put_into(bed.plain));
+    state.SetIterationTime(puts.Time(kRound, put_into(bed.later)));
+    bed.later.CompressWhatWaits();
+  }
+  Report(state, puts, plain_puts);
+}
+
 // ---- two guests on two threads ----
 
 // Rounds of one thread alone and of two at once: ns a put, of which two get `speedup` times as many
@@ -366,6 +412,10 @@ void RegisterAll(Beds& beds, const std::vector<PageCorpus>& corpora) {
     };
     Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "put", Lz4Put);
     Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "get", Lz4Get);
+    const std::function<std::unique_ptr<AutoBed>()> make_auto = [&corpus] {
+      return std::make_unique<AutoBed>(corpus);
+    };
+    Register<AutoBed>(beds, "auto:" + corpus.name, make_auto, "put", AutoPut);
   }
   benchmark::RegisterBenchmark("two_guests/put", TwoGuests)->UseManualTime()->Iterations(kRounds);
 }

@@ -16,6 +16,9 @@ class Clock {
   virtual TimePoint Now() const = 0;
 };
 
+// What the calling thread has spent on a processor. Costs a system call.
+Duration ThreadCpuTime();
+
 class SteadyClock final : public Clock {
  public:
   TimePoint Now() const override { return std::chrono::steady_clock::now(); }

@@ -261,12 +261,15 @@ std::string_view ToString(CompressMode mode) {
       return "fast";
     case CompressMode::kDense:
       return "dense";
+    case CompressMode::kAuto:
+      return "auto";
   }
   return "unknown";
 }
 
 std::optional<CompressMode> ParseCompressMode(std::string_view text) {
-  for (const auto mode : {CompressMode::kOff, CompressMode::kFast, CompressMode::kDense}) {
+  for (const auto mode :
+       {CompressMode::kOff, CompressMode::kFast, CompressMode::kDense, CompressMode::kAuto}) {
     if (text == ToString(mode)) return mode;
   }
   return std::nullopt;

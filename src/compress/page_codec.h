@@ -42,14 +42,18 @@ constexpr bool NeedsDictionary(Codec codec) {
   return codec == Codec::kLz4Dictionary || codec == Codec::kZstdDictionary;
 }
 
+// What CompressMode::kDense makes.
+constexpr bool IsDense(Codec codec) { return codec == Codec::kZstd || NeedsDictionary(codec); }
+
 // What an administrator chooses, per guest and per class of pool.
 enum class CompressMode : uint8_t {
   kOff,    // raw, or same-filled
   kFast,   // LZ4
   kDense,  // with a dictionary if there is one, else zstd
+  kAuto,   // as kOff; whoever stores the page compresses it a little later
 };
 
-// "off", "fast", "dense".
+// "off", "fast", "dense", "auto".
 std::string_view ToString(CompressMode mode);
 std::optional<CompressMode> ParseCompressMode(std::string_view text);
 // "raw", "same-filled", "lz4", "zstd", "lz4-dictionary", "zstd-dictionary".

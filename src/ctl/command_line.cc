@@ -118,7 +118,8 @@ void DeclareAll(CLI::App& app, Words& words) {
   CLI::App* const set = Declare(app, verb::kSet, "Change settings of a guest, or of the host");
   set->add_option("SETTINGS", words.settings,
                   "GUEST NAME=VALUE...: weight, reserve, cap, compress, compress-ephemeral,\n"
-                  "compress-persistent, frozen, shared-auth; or, without GUEST, the host's:\n"
+                  "compress-persistent, compress-cpu, dense-after,\n"
+                  "frozen, shared-auth; or, without GUEST, the host's:\n"
                   "capacity, log-level and others of `tmemd --help-config`.\n"
                   "NAME=default takes back what was set")
       ->required();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@ namespace {
 
 using daemon::kPageClassNames;
 using daemon::kPoolCounterFields;
+using daemon::kRecompressionFields;
 using daemon::kStoredCounterFields;
 
 using Align = Table::Align;
@@ -92,6 +94,29 @@ std::string SettingText(std::string_view name, const Json& value) {
 
 uint64_t Refused(const Json& counters) {
   return Number(counters, "puts_no_memory") + Number(counters, "puts_frozen");
+}
+
+// What a page's 4 KiB came to.
+std::string RatioOf(const Json& stored) {
+  const uint64_t payload = Number(stored, "payload_bytes");
+  if (payload == 0) return "-";
+  return fmt::format("{:.2f}:1", static_cast<double>(Number(stored, "pages") * kPageSize) /
+                                     static_cast<double>(payload));
+}
+
+std::string TiersOf(const Json& stored) {
+  const uint64_t same_filled = Number(stored, "same_filled");
+  const uint64_t compressed = Number(stored, "compressed");
+  const uint64_t dense = Number(stored, "dense");
+  return fmt::format("of these {} raw, {} same-filled, {} fast, {} dense ({})",
+                     Number(stored, "pages") - same_filled - compressed, same_filled,
+                     compressed - dense, dense, SizeOf(stored, "dense_bytes"));
+}
+
+// Bytes of segments that hold nothing.
+double UnusedOf(uint64_t segments, const Json& stored) {
+  return std::max(
+      0.0, static_cast<double>(segments) - static_cast<double>(Number(stored, "charged_bytes")));
 }
 
 }  // namespace
@@ -201,11 +226,23 @@ std::string ShowView(const Json& guest) {
   table.Add({"  used", SizeOf(guest, "charged_bytes")});
   for (const std::string_view name : kPageClassNames) {
     const Json& stored = guest.at("stored").at(std::string(name));
+    const uint64_t segments = Number(guest.at("segment_bytes"), name);
     table.Add(
         {fmt::format("  {}", name),
-         fmt::format("{} pages of {} objects, payload {}, segments {}", Number(stored, "pages"),
-                     Number(stored, "objects"), SizeOf(stored, "payload_bytes"),
-                     SizeOf(guest.at("segment_bytes"), name))});
+         fmt::format("{} pages of {} objects, payload {} ({}), segments {} ({} unused)",
+                     Number(stored, "pages"), Number(stored, "objects"),
+                     SizeOf(stored, "payload_bytes"), RatioOf(stored), HumanBytes(Bytes(segments)),
+                     Percent(UnusedOf(segments, stored), static_cast<double>(segments)))});
+    table.Add({"", TiersOf(stored)});
+  }
+  const Json& recompressed = guest.at("recompressed");
+  if (std::ranges::any_of(recompressed, [](const Json& figure) { return figure != 0; })) {
+    table.Add(
+        {"  recompressed",
+         fmt::format("{} fast, {} dense, {} left as they were, {} wait; {:.1f} s of processor",
+                     Number(recompressed, "made_fast"), Number(recompressed, "made_dense"),
+                     Number(recompressed, "left"), Number(recompressed, "waiting"),
+                     static_cast<double>(Number(recompressed, "cpu_ns")) * 1e-9)});
   }
   table.Add({"  pools", fmt::format("{}", guest.at("pools").size())});
   return Title(guest) + "\n" + table.Text() + "settings\n" + SettingsView(guest.at("settings"));
@@ -241,6 +278,7 @@ std::string CountersView(const Json& guest) {
   sheet.AddSegments(guest.at("segment_bytes"));
   sheet.AddCounters(kPoolCounterFields, guest.at("counters"));
   sheet.AddStoredByClass(guest.at("stored"));
+  sheet.AddCounters(kRecompressionFields, guest.at("recompressed"));
   return Title(guest) + "\n" + sheet.Text();
 }
 

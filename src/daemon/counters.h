@@ -43,12 +43,23 @@ inline constexpr std::array kStoredCounterFields = {
     CounterField{"objects", &StoredCounters::objects, "objects"},
     CounterField{"same_filled", &StoredCounters::same_filled, "same-filled pages"},
     CounterField{"compressed", &StoredCounters::compressed, "compressed pages"},
+    CounterField{"dense", &StoredCounters::dense, "densely compressed pages"},
+    CounterField{"dense_bytes", &StoredCounters::dense_bytes, "payload of those", true},
     CounterField{"payload_bytes", &StoredCounters::payload_bytes, "payload", true},
     CounterField{"charged_bytes", &StoredCounters::charged_bytes, "charged", true},
 };
 
+inline constexpr std::array kRecompressionFields = {
+    CounterField{"waiting", &RecompressionCounters::waiting, "pages to be compressed"},
+    CounterField{"made_fast", &RecompressionCounters::made_fast, "pages compressed later"},
+    CounterField{"made_dense", &RecompressionCounters::made_dense, "pages made dense"},
+    CounterField{"left", &RecompressionCounters::left, "pages that did not shrink"},
+    CounterField{"cpu_ns", &RecompressionCounters::cpu_ns, "ns spent on compressing later"},
+};
+
 // A counter that is added to a struct and not to its table does not compile.
 static_assert(sizeof(PoolCounters) == kPoolCounterFields.size() * sizeof(uint64_t));
+static_assert(sizeof(RecompressionCounters) == kRecompressionFields.size() * sizeof(uint64_t));
 static_assert(sizeof(StoredCounters) == kStoredCounterFields.size() * sizeof(uint64_t));
 
 // Why puts were refused and segments evicted, by Refusal and Eviction.

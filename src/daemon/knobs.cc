@@ -18,7 +18,7 @@ namespace tmem::daemon {
 namespace {
 
 constexpr std::array<std::string_view, 3> kHypervisorNames = {"auto", "loopback", "xen"};
-constexpr std::array<std::string_view, 3> kCompressNames = {"off", "fast", "dense"};
+constexpr std::array<std::string_view, 4> kCompressNames = {"off", "fast", "dense", "auto"};
 
 // Names of guests' settings that stand for several others.
 constexpr std::string_view kCompress = "compress";
@@ -83,10 +83,21 @@ std::vector<GuestKnob> MakeGuestKnobs() {
                           "tell: loopback. On Xen it is observed."),
       Make<GuestSettings>(std::string(kCompressParts[0]), kNow, modes,
                           compress(PageClass::kEphemeral),
-                          "How ephemeral pages are compressed: not, with LZ4, or with zstd."),
+                          "How ephemeral pages are compressed: not, with LZ4, with zstd, or a "
+                          "little after they were put."),
       Make<GuestSettings>(std::string(kCompressParts[1]), kNow, modes,
                           compress(PageClass::kPersistent),
-                          "How persistent pages are compressed: not, with LZ4, or with zstd."),
+                          "How persistent pages are compressed: not, with LZ4, with zstd, or a "
+                          "little after they were put, and more densely if they stay."),
+      Make<GuestSettings>("compress-cpu", kNow, kinds::Number<uint32_t>{1, 100},
+                          FIELD(compress_cpu),
+                          "What compressing \"auto\" pages later may take, in percent of one "
+                          "processor."),
+      Make<GuestSettings>(
+          "dense-after", kNow, kinds::Number<uint32_t>{0, GuestSettings::kMaxDenseAfter},
+          FIELD(dense_after),
+          "Seconds after which persistent \"auto\" pages that nobody got are "
+          "compressed densely, by a dictionary of the guest's own pages. 0: never."),
       Make<GuestSettings>("frozen", kNow, kinds::Boolean{}, FIELD(frozen),
                           "A frozen guest's puts are refused."),
       Make<GuestSettings>(std::string(kSharedAuth), kNow, kinds::Uuids{}, FIELD(shared_auth),

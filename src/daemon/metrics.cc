@@ -140,6 +140,8 @@ class StoredFamilies {
       : pages_(Gauge(of, "pages", "Pages stored.")),
         same_filled_(Gauge(of, "same_filled_pages", "Stored pages that are one repeated word.")),
         compressed_(Gauge(of, "compressed_pages", "Stored pages that are compressed.")),
+        dense_(Gauge(of, "dense_pages", "Compressed pages that are densely so.")),
+        dense_payload_(Gauge(of, "dense_payload_bytes", "What dense pages take.")),
         objects_(Gauge(of, "objects", "Objects with stored pages.")),
         payload_(Gauge(of, "payload_bytes", "What stored pages take after compression.")),
         segments_(Gauge(of, "segment_bytes", "Memory held, in whole segments.")) {}
@@ -151,6 +153,8 @@ class StoredFamilies {
       pages_.Add(stored[i].pages, by_class);
       same_filled_.Add(stored[i].same_filled, by_class);
       compressed_.Add(stored[i].compressed, by_class);
+      dense_.Add(stored[i].dense, by_class);
+      dense_payload_.Add(stored[i].dense_bytes, by_class);
       objects_.Add(stored[i].objects, by_class);
       payload_.Add(stored[i].payload_bytes, by_class);
       segments_.Add(segments[i], by_class);
@@ -158,8 +162,8 @@ class StoredFamilies {
   }
 
   void MoveTo(std::vector<MetricFamily>& families) && {
-    for (Family* family :
-         {&pages_, &same_filled_, &compressed_, &objects_, &payload_, &segments_}) {
+    for (Family* family : {&pages_, &same_filled_, &compressed_, &dense_, &dense_payload_,
+                           &objects_, &payload_, &segments_}) {
       families.push_back(std::move(*family).Take());
     }
   }
@@ -172,6 +176,8 @@ class StoredFamilies {
   Family pages_;
   Family same_filled_;
   Family compressed_;
+  Family dense_;
+  Family dense_payload_;
   Family objects_;
   Family payload_;
   Family segments_;
@@ -278,6 +284,14 @@ void AddGuests(std::vector<MetricFamily>& families, const Administration& admini
       "tmemd_guest_evicted_segments_total",
       "Segments of ephemeral pages evicted, by the reason that `tmemctl explain` gives.",
       MetricType::Counter);
+  Family waiting =
+      gauge("tmemd_guest_waiting_pages", "Pages stored as they came, to be compressed later.");
+  Family recompressed("tmemd_guest_recompressed_pages_total",
+                      "Stored pages compressed later, by what became of them.",
+                      MetricType::Counter);
+  Family recompression("tmemd_guest_recompression_seconds_total",
+                       "Processor time that went into compressing stored pages.",
+                       MetricType::Counter);
   Family requests("tmemd_guest_requests_total", "Requests served.", MetricType::Counter);
   Family notifications("tmemd_guest_notifications_total", "Wake-ups sent to the guest.",
                        MetricType::Counter);
@@ -301,14 +315,19 @@ void AddGuests(std::vector<MetricFamily>& families, const Administration& admini
     frozen.Add(uint64_t{stats->settings.frozen}, labels);
     connected.Add(uint64_t{connection.state == "connected"}, labels);
     violated.Add(uint64_t{connection.state == "violated"}, labels);
+    waiting.Add(stats->recompressed.waiting, labels);
+    recompressed.Add(stats->recompressed.made_fast, With(labels, "result", "fast"));
+    recompressed.Add(stats->recompressed.made_dense, With(labels, "result", "dense"));
+    recompressed.Add(stats->recompressed.left, With(labels, "result", "left"));
+    recompression.Add(static_cast<double>(stats->recompressed.cpu_ns) * kNanosecond, labels);
     requests.Add(connection.requests, labels);
     notifications.Add(connection.notifications, labels);
   }
   std::move(counters).MoveTo(families);
   std::move(stored).MoveTo(families);
-  for (Family* family :
-       {&charged, &weight, &reserve, &cap, &entitled, &ephemeral_share, &surrendered, &refusals,
-        &evictions, &frozen, &connected, &violated, &requests, &notifications}) {
+  for (Family* family : {&charged, &weight, &reserve, &cap, &entitled, &ephemeral_share,
+                         &surrendered, &refusals, &evictions, &frozen, &connected, &violated,
+                         &waiting, &recompressed, &recompression, &requests, &notifications}) {
     families.push_back(std::move(*family).Take());
   }
 }

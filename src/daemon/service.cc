@@ -60,6 +60,8 @@ Result<std::unique_ptr<Service>> Service::Create(const Config& config,
                               .policy = in_force.policy});
   if (!store) return std::unexpected(std::move(store).error().Within("store"));
   service->store_ = std::move(*store);
+  service->recompression_ = std::make_unique<Recompression>(
+      *service->store_, clock, PageCodec::Config{.zstd_level = in_force.zstd_level});
 
   const uint32_t count = in_force.workers != 0 ? in_force.workers : DefaultWorkers();
   auto workers = WorkerPool::Create(count, WorkerConfigOf(in_force), clock);
@@ -188,6 +190,7 @@ void Service::Configure(const GuestInfo& guest) {
   if (!set && set.error().code != ErrorCode::kNotFound) {
     spdlog::warn("guest {}: {}", guest.name, set.error().message);
   }
+  recompression_->Wake();
 }
 
 std::optional<std::string> Service::RecoveryLine() const {

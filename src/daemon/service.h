@@ -1,7 +1,8 @@
 // A running tmemd without its control loop: the store, the hypervisor's guests, the workers, and
 // what an administrator changes about them.
 //
-// Threads: the control thread. The workers that it starts touch queues and the store only.
+// Threads: the control thread. The workers that it starts touch queues and the store only, the
+// thread that compresses later only the store.
 #ifndef TMEM_DAEMON_SERVICE_H_
 #define TMEM_DAEMON_SERVICE_H_
 
@@ -18,6 +19,7 @@
 #include "daemon/guest_registry.h"
 #include "daemon/history.h"
 #include "daemon/host_settings.h"
+#include "daemon/recompression.h"
 #include "daemon/stats_keys.h"
 #include "daemon/tuning.h"
 #include "daemon/worker_pool.h"
@@ -101,6 +103,7 @@ class Service final : public Administration, public BackendObserver {
   // Each needs those before it.
   std::unique_ptr<Hypervisor> hypervisor_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<Recompression> recompression_;
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<HostTunable> host_tunable_;
   std::unique_ptr<Tuning> tuning_;

@@ -30,6 +30,10 @@ Json CountersJson(const StoredCounters& counters) {
   return CountersJson(kStoredCounterFields, counters);
 }
 
+Json CountersJson(const RecompressionCounters& counters) {
+  return CountersJson(kRecompressionFields, counters);
+}
+
 template <class Value, class Make>
 Json ByClass(const Value (&values)[kPageClasses], Make make) {
   Json json = Json::object();
@@ -142,6 +146,7 @@ Json ToJson(const ConnectionInfo& connection, const GuestStats& stats) {
   json["segment_bytes"] = ByClass(stats.segments, SizeJson);
   json["counters"] = CountersJson(stats.counters);
   json["stored"] = StoredByClass(stats.stored);
+  json["recompressed"] = CountersJson(stats.recompressed);
   json["pools"] = Json::array();
   for (const PoolStats& pool : stats.pools) json["pools"].push_back(PoolJson(pool));
   return json;

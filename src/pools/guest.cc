@@ -52,6 +52,10 @@ void Guest::SetSettings(const GuestSettings& settings) {
   }
 }
 
+void Guest::NoteRecompression(Duration spent) {
+  recompression_ns_.fetch_add(spent.count(), std::memory_order_relaxed);
+}
+
 void Guest::NoteRefusal(Refusal why) {
   refusals_[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
   last_refusal_.store(static_cast<uint32_t>(why), std::memory_order_relaxed);

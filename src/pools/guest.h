@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/units.h"
 #include "pools/guest_records.h"
@@ -56,6 +57,12 @@ class Guest {
   bool frozen() const { return frozen_.load(std::memory_order_relaxed); }
   CompressMode compress(PageClass page_class) const {
     return compress_[static_cast<int>(page_class)].load(std::memory_order_relaxed);
+  }
+
+  // Processor time that went into compressing what the guest's pages are stored as.
+  void NoteRecompression(Duration spent);
+  Duration recompression() const {
+    return Duration(recompression_ns_.load(std::memory_order_relaxed));
   }
 
   void NoteRefusal(Refusal why);
@@ -122,6 +129,7 @@ class Guest {
   static constexpr uint32_t kNoRefusal = UINT32_MAX;
   std::array<std::atomic<uint64_t>, kRefusals> refusals_{};
   std::atomic<uint32_t> last_refusal_ = kNoRefusal;
+  std::atomic<Duration::rep> recompression_ns_{0};
 
   Mutex ending_{LockRank::kEnding};
   mutable Mutex mutex_{LockRank::kLeaf};

@@ -7,75 +7,31 @@
 
 #include "base/copy.h"
 #include "pools/checksum.h"
+#include "pools/keyspace_inside.h"
 
 namespace tmem {
 
 namespace {
 
-constexpr uint32_t kPartitionBits = 4;
-static_assert(1u << kPartitionBits == Keyspace::kPartitions);
-
-// How many pages leave the index, and how many objects are looked at, under one hold of a
-// partition's lock.
-constexpr size_t kFreedPerHold = 64;
-static_assert(Keyspace::kMovedAtOnce <= kFreedPerHold);
+// How many objects are looked at under one hold of a partition's lock.
 constexpr ObjectNumber kObjectsPerHold = 1024;
-
-uint32_t HeaderObject(ObjectNumber number, uint64_t hash) {
-  return number << kPartitionBits | static_cast<uint32_t>(hash >> (64 - kPartitionBits));
-}
-
-bool IsCompressed(Codec codec) { return codec == Codec::kLz4 || codec == Codec::kZstd; }
 
 }  // namespace
 
-// Slots whose pages left the index, gathered under a partition's lock and freed outside of it.
-class Keyspace::Freed {
- public:
-  // Takes kFreedPerHold slots, or `most` if that is less.
-  explicit Freed(Heap& heap, uint64_t most = kFreedPerHold)
-      : heap_(heap), most_(std::min(most, uint64_t{kFreedPerHold})) {}
-  Freed(const Freed&) = delete;
-  Freed& operator=(const Freed&) = delete;
-  ~Freed() { Flush(); }
-
-  size_t count() const { return count_; }
-  bool full() const { return count_ == most_; }
-  // REQUIRES: !full().
-  void Add(Location location) {
-    if (location) locations_[count_++] = location;
-  }
-  // As many as there is room for, of those that the tree gives at once; returns them.
-  // REQUIRES: !full().
-  std::span<const Location> AddFirstOf(PageTree& pages, NodeMemory& memory) {
-    const size_t added =
-        pages.TakeFirst(std::span(locations_).subspan(count_, most_ - count_), memory);
-    count_ += added;
-    return {&locations_[count_ - added], added};
-  }
-  // REQUIRES: no lock of this room is held; nor at the end of this object's life.
-  void Flush() { heap_.Free({locations_.data(), std::exchange(count_, 0)}); }
-
- private:
-  Heap& heap_;
-  const size_t most_;
-  union {  // most operations add none or one: clearing the others would be their main cost
-    std::array<Location, kFreedPerHold> locations_;
-  };
-  size_t count_ = 0;
-};
-
 std::shared_ptr<Keyspace> Keyspace::Create(Memory& memory, NodeBlocks& blocks,
-                                           ObjectRecords& records, const Identity& identity,
-                                           const Terms& terms) {
+                                           ObjectRecords& records,
+                                           const DictionaryFiles& dictionaries,
+                                           const Identity& identity, const Terms& terms) {
   const Memory::StakeId stake = memory.Join(terms);
-  std::shared_ptr<Keyspace> keyspace(new Keyspace(memory, stake, blocks, records, identity));
+  std::shared_ptr<Keyspace> keyspace(
+      new Keyspace(memory, stake, blocks, records, dictionaries, identity));
   memory.SetEvictable(stake, keyspace);
   return keyspace;
 }
 
 Keyspace::Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks,
-                   ObjectRecords& records, const Identity& identity)
+                   ObjectRecords& records, const DictionaryFiles& dictionaries,
+                   const Identity& identity)
     : memory_(memory),
       stake_(stake),
       shrinks_(memory.ShrinkFlag(stake)),
@@ -84,7 +40,8 @@ Keyspace::Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks,
       heaps_{Heap(memory, stake, identity.id, PageClass::kEphemeral),
              Heap(memory, stake, identity.id, PageClass::kPersistent)},
       ghosts_{Ghosts(PageClass::kEphemeral, memory.ghost_sampling()),
-              Ghosts(PageClass::kPersistent, memory.ghost_sampling())} {
+              Ghosts(PageClass::kPersistent, memory.ghost_sampling())},
+      dictionaries_(dictionaries, identity.id) {
   for (uint32_t number = 0; number < kPartitions; ++number) {
     partitions_[number] = std::make_unique<Partition>(identity, records, number);
   }
@@ -101,11 +58,20 @@ Keyspace::Found Keyspace::Find(Partition& partition, uint64_t hash, const PageRe
   return found;
 }
 
+Keyspace::Found Keyspace::Find(Partition& partition, PageName name) {
+  Found found{.number = name.object / kPartitions};
+  found.object = partition.objects.At(found.number);
+  if (found.object != nullptr) found.location = found.object->pages.Find(name.index);
+  return found;
+}
+
 void Keyspace::Count(PoolShard& shard, Location location, int64_t sign) {
   const auto delta = static_cast<uint64_t>(sign);
   shard.pages.store(shard.pages.load(std::memory_order_relaxed) + delta, std::memory_order_relaxed);
   shard.stored.same_filled += location.codec() == Codec::kSameFilled ? delta : 0;
   shard.stored.compressed += IsCompressed(location.codec()) ? delta : 0;
+  shard.stored.dense += IsDense(location.codec()) ? delta : 0;
+  shard.stored.dense_bytes += IsDense(location.codec()) ? delta * location.length() : 0;
   shard.stored.payload_bytes += delta * location.length();
   shard.stored.charged_bytes += delta * location.charge().value;
 }
@@ -143,7 +109,8 @@ Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Fou
 // Enters the filled slot under the page's index, in place of what was found there. Makes the object
 // if there is none; its payer is the charge's.
 bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
-                     const Payload& payload, Heap::Slot& slot, Charge& charge) {
+                     Incoming& page) {
+  auto& [payload, slot, charge, compress_later] = page;
   PoolShard& shard = partition.pools[ref.pool];
   if (found.object == nullptr) {
     found.number = partition.objects.Insert(hash, ref.pool, ref.object);
@@ -153,10 +120,11 @@ bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Fo
     ++shard.stored.objects;
   }
   RecordHeader& header = slot.header();
-  header.object = HeaderObject(found.number, hash);
+  header.object = NumberInHeader(found.number, PartitionNumber(hash));
   header.index = ref.index.value;
   header.length = static_cast<uint16_t>(payload.bytes.size());
   header.codec = payload.codec;
+  header.dictionary = payload.dictionary;
   const Location location(slot.segment(), slot.slot(), payload.codec, payload.bytes.size());
   if (found.location != nullptr) {
     *found.location = location;
@@ -170,6 +138,7 @@ bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Fo
   found.object->charged += charge.amount();
   charge.Keep();
   Count(shard, location, 1);
+  if (compress_later) backlog_.Add({header.object, header.index});
   return true;
 }
 
@@ -182,8 +151,8 @@ bool Keyspace::TakeOver(Object& object, Ledger& payer) {
   return true;
 }
 
-PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
-                            Heap::Slot slot, Charge charge, OldPage old_page) {
+PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, Incoming page,
+                            OldPage old_page) {
   const uint64_t hash = HashOf(ref);
   Partition& partition = PartitionOf(hash);
   Freed freed(heap(page_class));
@@ -197,17 +166,18 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, const Payl
   // Under the lock, so that no locked instruction waits for the streamed bytes before those of
   // Enter do: they reach memory while the checksum is computed, and what the old page left is
   // fetched meanwhile.
-  StreamingCopy(slot.payload(), payload.bytes.data(), payload.bytes.size());
-  slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(payload.bytes) : 0;
+  const std::span<const std::byte> bytes = page.payload.bytes;
+  StreamingCopy(page.slot.payload(), bytes.data(), bytes.size());
+  page.slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(bytes) : 0;
 
   const bool replaces = old_page == OldPage::kDropped || old;
-  if (found.object != nullptr && !TakeOver(*found.object, charge.ledger())) {
+  if (found.object != nullptr && !TakeOver(*found.object, page.charge.ledger())) {
     ++counters.puts_no_memory;
     counters.dup_puts_flushed += replaces;
     if (old) freed.Add(TakeOut(partition, page_class, found, ref.index.value));
     return PutStatus::kNoMemory;
   }
-  if (!Enter(partition, hash, ref, found, payload, slot, charge)) {
+  if (!Enter(partition, hash, ref, found, page)) {
     ++counters.puts_no_memory;  // for a new object: there is no old page to drop
     return PutStatus::kNoMemory;
   }
@@ -269,6 +239,7 @@ GetStatus Keyspace::Get(const PageRef& ref, PageClass page_class, Removal remova
   std::span<const std::byte> payload;
   Location location;
   uint32_t checksum = 0;
+  std::shared_ptr<const Dictionary> dictionary;
   {
     MutexLock lock(partition.mutex);
     if (!ref.ticket.Valid()) return GetStatus::kNoPool;
@@ -279,13 +250,19 @@ GetStatus Keyspace::Get(const PageRef& ref, PageClass page_class, Removal remova
       return PoolIsEmpty(ref.pool) ? GetStatus::kEmpty : GetStatus::kMiss;
     }
     location = *found.location;
-    checksum = heap(page_class).HeaderOf(location).checksum;
+    const RecordHeader& header = heap(page_class).HeaderOf(location);
+    checksum = header.checksum;
+    if (NeedsDictionary(location.codec())) dictionary = dictionaries_.Find(header.dictionary);
     const std::byte* const stored = heap(page_class).PayloadOf(location);
     if (removal == Removal::kOnHit) {
       TakeOut(partition, page_class, found, ref.index.value);
       payload = {stored, location.length()};  // the slot is ours until we free it
     } else {
-      if (page_class == PageClass::kEphemeral) *found.location = location.WithReferenced();
+      if (page_class == PageClass::kEphemeral) {
+        *found.location = location.WithReferenced();
+      } else if (location.stayed()) {
+        *found.location = location.WithoutStayed();
+      }
       std::byte* const to = location.codec() == Codec::kRaw ? page.data() : copy.data();
       Copy(to, stored, location.length());
       payload = {to, location.length()};
@@ -295,8 +272,8 @@ GetStatus Keyspace::Get(const PageRef& ref, PageClass page_class, Removal remova
 
   bool good = page_class == PageClass::kEphemeral || Checksum(payload) == checksum;
   // A raw page that was copied out is in place already.
-  good =
-      good && (payload.data() == page.data() || codec.Decompress(location.codec(), payload, page));
+  good = good && (payload.data() == page.data() ||
+                  codec.Decompress(location.codec(), payload, page, dictionary.get()));
   if (removal == Removal::kOnHit) heap(page_class).Free({&location, 1});
   if (good) return GetStatus::kHit;
 
@@ -466,26 +443,45 @@ void Keyspace::Repay(uint32_t pool, PageClass page_class, const Ledger& from, By
 
 // ---- memory ----
 
-// Moves a page to another segment, if one has room. The location is updated, and the old one to be
-// freed.
-bool Keyspace::Move(Partition& partition, PageClass page_class, Location& location) {
-  Heap& within = heap(page_class);
-  auto slot = within.Allocate(location.length(), Heap::Growth::kForbidden);
-  if (!slot) return false;
-  RecordHeader& old_header = within.HeaderOf(location);
-  RecordHeader& header = slot->header();
+// The page's record is in the slot from now on, as `now` says; the old one is to be freed.
+void Keyspace::Supersede(Partition& partition, PageClass page_class, const Found& found,
+                         Location now, const Payload& payload, uint32_t checksum,
+                         Heap::Slot& slot) {
+  const Location old = *found.location;
+  RecordHeader& old_header = heap(page_class).HeaderOf(old);
+  RecordHeader& header = slot.header();
   header.object = old_header.object;
   header.index = old_header.index;
-  header.checksum = old_header.checksum;
-  header.length = old_header.length;
-  header.codec = old_header.codec;
-  std::memcpy(slot->payload(), within.PayloadOf(location), location.length());
+  header.checksum = checksum;
+  header.length = static_cast<uint16_t>(payload.bytes.size());
+  header.codec = payload.codec;
+  header.dictionary = payload.dictionary;
+  StreamingCopy(slot.payload(), payload.bytes.data(), payload.bytes.size());
   // From here to the next line there are two; a process that finds both takes the later one.
   header.state.store(++partition.last_sequence << 8 | RecordHeader::kLive,
                      std::memory_order_release);
   old_header.state.store(0, std::memory_order_relaxed);
-  location = Location(slot->segment(), slot->slot(), location.codec(), location.length());
-  slot->Publish();
+  *found.location = now;
+  slot.Publish();
+
+  PoolShard& shard = partition.pools[found.object->pool];
+  Count(shard, old, -1);
+  Count(shard, now, 1);
+  const Bytes saved = old.charge() - now.charge();
+  found.object->payer->Release(saved);
+  found.object->charged -= saved;
+}
+
+// Moves a page to another segment, if one has room; the old location is to be freed.
+bool Keyspace::Move(Partition& partition, PageClass page_class, const Found& found) {
+  Heap& within = heap(page_class);
+  const Location old = *found.location;
+  auto slot = within.Allocate(old.length(), Heap::Growth::kForbidden);
+  if (!slot) return false;
+  const RecordHeader& header = within.HeaderOf(old);
+  const Payload payload{old.codec(), {within.PayloadOf(old), old.length()}, header.dictionary};
+  Supersede(partition, page_class, found, old.MovedTo(slot->segment(), slot->slot()), payload,
+            header.checksum, *slot);
   return true;
 }
 
@@ -494,15 +490,12 @@ void Keyspace::WithRecord(PageClass page_class, SegmentId segment, uint32_t slot
   const RecordHeader& header = heap(page_class).HeaderIn(segment, slot);
   // Acquire: pairs with the release in Enter.
   if ((header.state.load(std::memory_order_acquire) & RecordHeader::kLive) == 0) return;
-  Partition& partition = *partitions_[header.object & (kPartitions - 1)];
+  Partition& partition = *partitions_[header.object % kPartitions];
   MutexLock lock(partition.mutex);
   // Between the look at the header and the lock the page may have gone, and its object's number
   // may name another: only the index tells.
-  Found found{.number = header.object >> kPartitionBits};
-  found.object = partition.objects.At(found.number);
-  if (found.object == nullptr) return;
   const uint32_t index = header.index;
-  found.location = found.object->pages.Find(index);
+  const Found found = Find(partition, {header.object, index});
   if (found.location == nullptr || found.location->segment() != segment ||
       found.location->slot() != slot) {
     return;
@@ -519,7 +512,7 @@ bool Keyspace::EvictOldestSegment() {
     const auto evict = [&](Partition& partition, const Found& found,
                            uint32_t index) TMEM_REQUIRES(partition.mutex) {
       const Location old = *found.location;
-      if (old.referenced() && Move(partition, PageClass::kEphemeral, *found.location)) {
+      if (old.referenced() && Move(partition, PageClass::kEphemeral, found)) {
         freed.Add(old);
         return;
       }
@@ -550,8 +543,7 @@ void Keyspace::Compact() {
     const auto move = [&](Partition& partition, const Found& found, uint32_t)
                           TMEM_REQUIRES(partition.mutex) {
                             const Location old = *found.location;
-                            if (Move(partition, PageClass::kPersistent, *found.location))
-                              freed.Add(old);
+                            if (Move(partition, PageClass::kPersistent, found)) freed.Add(old);
                           };
     std::array<uint32_t, kMovedAtOnce> slots;
     const size_t count = within.UsedSlots(segment, slots);
@@ -589,6 +581,7 @@ std::optional<double> Keyspace::TakeSaved() {
 size_t Keyspace::bytes() const {
   size_t sum = sizeof(*this) + kPartitions * sizeof(Partition) + nodes_.bytes();
   for (const auto& heap : heaps_) sum += heap.bytes();
+  sum += backlog_.bytes() + dictionaries_.bytes();
   for (const auto& partition : partitions_) {
     MutexLock lock(partition->mutex);
     sum += partition->objects.bytes();

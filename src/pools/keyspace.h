@@ -24,6 +24,8 @@
 #include "base/mutex.h"
 #include "base/units.h"
 #include "compress/page_codec.h"
+#include "pools/backlog.h"
+#include "pools/dictionaries.h"
 #include "pools/ghosts.h"
 #include "pools/heap.h"
 #include "pools/ledger.h"
@@ -64,8 +66,9 @@ class Keyspace final : public Evictable {
 
   // Takes a stake in `memory`, with this keyspace to evict from.
   static std::shared_ptr<Keyspace> Create(Memory& memory, NodeBlocks& blocks,
-                                          ObjectRecords& records, const Identity& identity,
-                                          const Terms& terms);
+                                          ObjectRecords& records,
+                                          const DictionaryFiles& dictionaries,
+                                          const Identity& identity, const Terms& terms);
   // REQUIRES: no pages are left, or the keyspace was abandoned.
   ~Keyspace() override;
 
@@ -88,11 +91,17 @@ class Keyspace final : public Evictable {
     kDropped,    // MakeRoomByReplacing found it and dropped it
   };
 
+  // A page on its way in, with the room that it was given.
+  struct Incoming {
+    Payload payload;
+    Heap::Slot slot;
+    Charge charge;
+    bool compress_later = false;
+  };
   // Copies the payload into the slot and enters the page, replacing an older one. The object's
   // charge moves to the ledger that pays for this page; if that ledger has no room for the pages
   // that the object has already, the put is refused as kNoMemory and the old page dropped.
-  PutStatus Publish(const PageRef& ref, PageClass page_class, const Payload& payload,
-                    Heap::Slot slot, Charge charge, OldPage old_page);
+  PutStatus Publish(const PageRef& ref, PageClass page_class, Incoming page, OldPage old_page);
   // A put that will not be stored, by its reason; drops the older page.
   PutStatus Refuse(const PageRef& ref, PageClass page_class, PutStatus why, OldPage old_page);
   // Drops the older page, if there is one, ahead of a put that lacks room. True if there was.
@@ -144,19 +153,36 @@ class Keyspace final : public Evictable {
   // next one. REQUIRES: nobody uses the keyspace any more.
   void Abandon();
 
-  // ---- integrity ----
-
-  // How far a scrub came; the default is the beginning, kPartitions the end.
-  struct ScrubPlace {
+  // How far a pass over the pages came; the default is the beginning, kPartitions the end.
+  struct PassPlace {
     uint32_t partition = 0;
     ObjectNumber object = 0;
     uint64_t index = 0;  // of the object's next page; may lie beyond all of them
   };
+
+  // ---- compressing what is stored ----
+
+  // What waits to be compressed; Publish fills it.
+  const Backlog& backlog() const { return backlog_; }
+  // Compresses, as kFast, the page that has waited longest; false if none waits.
+  bool CompressNext(PageCodec& codec);
+  // Looks at some persistent pages from `place` on, which moves; returns how many of them are
+  // compressed. What is still raw, becomes so. What a pass before this one saw, and nobody got
+  // since, becomes dense, if there is a dictionary: without one, a page saves too little for what
+  // it costs to read back. REQUIRES: place.partition < kPartitions.
+  uint64_t DensifySome(PassPlace& place, PageCodec& codec);
+  // Trains a dictionary, which takes some 100 ms, if `pages`, as a pass counts them, are enough,
+  // and many more than when the last one was trained. False if they are not. By one thread.
+  bool TrainDictionary(uint64_t pages, PageCodec& codec);
+  RecompressionCounters recompressed() const;
+
+  // ---- integrity ----
+
   using OnCorrupt = std::function<void(uint32_t pool, const ObjectId& object, PageIndex index)>;
   // Checks at most `budget` persistent pages from `place` on against their checksums, and moves
   // `place`; returns how many. On the way past what is not persistent it checks fewer, but costs no
   // more. `on_corrupt` is called with a partition's lock held.
-  uint64_t Scrub(ScrubPlace& place, PageCount budget, const OnCorrupt& on_corrupt);
+  uint64_t Scrub(PassPlace& place, PageCount budget, const OnCorrupt& on_corrupt);
 
   // ---- memory ----
 
@@ -201,20 +227,21 @@ class Keyspace final : public Evictable {
   class Freed;
 
   Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks, ObjectRecords& records,
-           const Identity& identity);
+           const DictionaryFiles& dictionaries, const Identity& identity);
 
   // Of a whole handle, for ghosts. `hash`: as HashOf.
   static uint64_t PageHash(uint64_t hash, uint32_t index);
   uint64_t HashOf(const PageRef& ref) const {
     return ObjectTable::Hash(hash_key_, ref.pool, ref.object);
   }
-  Partition& PartitionOf(uint64_t hash) { return *partitions_[hash >> 60]; }
+  static uint32_t PartitionNumber(uint64_t hash) { return static_cast<uint32_t>(hash >> 60); }
+  Partition& PartitionOf(uint64_t hash) { return *partitions_[PartitionNumber(hash)]; }
+  static Found Find(Partition& partition, PageName name) TMEM_REQUIRES(partition.mutex);
   static Found Find(Partition& partition, uint64_t hash, const PageRef& ref)
       TMEM_REQUIRES(partition.mutex);
 
   // False if there is no memory for a new object.
-  bool Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
-             const Payload& payload, Heap::Slot& slot, Charge& charge)
+  bool Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found, Incoming& page)
       TMEM_REQUIRES(partition.mutex);
   // False if the record is not to be: it is older than the page's other one, or nonsense.
   bool RestorePage(const Arena::Survivor& segment, uint32_t slot,
@@ -231,9 +258,10 @@ class Keyspace final : public Evictable {
   struct Repayment;
   bool RepaySome(Partition& partition, const Repayment& repayment, ObjectNumber& next, Freed& freed)
       TMEM_REQUIRES(partition.mutex);
-  bool ScrubSome(Partition& partition, ScrubPlace& place, uint64_t& checked,
-                 const OnCorrupt& on_corrupt) TMEM_REQUIRES(partition.mutex);
-  bool HasChecksum(Location location) const;
+  struct Looks;
+  template <class Visit>
+  void VisitSome(PassPlace& place, Looks looks, Visit visit);
+  std::optional<PageClass> ClassOf(Location location) const;
   bool Verifies(Location location) const;
   // Calls `act(partition, found, index)` under the partition's lock, if the slot holds a page that
   // is in the index. Not analysed: that the lock which `act` requires is the one taken here is
@@ -241,8 +269,15 @@ class Keyspace final : public Evictable {
   template <class Act>
   void WithRecord(PageClass page_class, SegmentId segment, uint32_t slot,
                   Act act) TMEM_NO_THREAD_SAFETY_ANALYSIS;
-  bool Move(Partition& partition, PageClass page_class, Location& location)
+  void Supersede(Partition& partition, PageClass page_class, const Found& found, Location now,
+                 const Payload& payload, uint32_t checksum, Heap::Slot& slot)
       TMEM_REQUIRES(partition.mutex);
+  bool Move(Partition& partition, PageClass page_class, const Found& found)
+      TMEM_REQUIRES(partition.mutex);
+  struct Original;
+  std::optional<Original> CopyOut(PageName name, CompressMode mode);
+  void Recompress(PageName name, CompressMode mode, PageCodec& codec);
+  std::vector<std::byte> Samples(uint64_t pages, PageCodec& codec);
 
   Memory& memory_;
   const Memory::StakeId stake_;
@@ -251,6 +286,13 @@ class Keyspace final : public Evictable {
   NodeMemory nodes_;  // of all partitions
   std::array<Heap, kPageClasses> heaps_;
   std::array<Ghosts, kPageClasses> ghosts_;
+  Backlog backlog_;
+  Dictionaries dictionaries_;
+  DictionaryId last_trained_ = kNoDictionary;  // whether or not that gave one
+  // Relaxed: figures to look at.
+  std::atomic<uint64_t> made_fast_{0};
+  std::atomic<uint64_t> made_dense_{0};
+  std::atomic<uint64_t> left_{0};
   std::array<std::unique_ptr<Partition>, kPartitions> partitions_;
 };
 

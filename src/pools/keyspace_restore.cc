@@ -10,6 +10,7 @@ namespace {
 // What a header says of its record fits the slot that it is in.
 bool IsSound(const RecordHeader& header, SizeClass size_class) {
   if (!IsCodec(header.codec) || header.length == 0) return false;
+  if (NeedsDictionary(header.codec) != (header.dictionary != kNoDictionary)) return false;
   if ((header.codec == Codec::kRaw) != (header.length == kPageSize)) return false;
   return header.length <= SlotSize(size_class);
 }
@@ -104,6 +105,7 @@ void Keyspace::Abandon() {
     partition->objects.Abandon(nodes_);
   }
   for (Heap& heap : heaps_) heap.Abandon();
+  dictionaries_.Leave();
 }
 
 }  // namespace tmem

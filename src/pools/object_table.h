@@ -34,7 +34,8 @@ inline constexpr ObjectNumber kNoObject = UINT32_MAX;
 
 struct Object {
   ObjectId id;
-  uint32_t pool = 0;  // id of the pool in its keyspace
+  uint32_t pool = 0;         // id of the pool in its keyspace
+  uint8_t unshrinkable = 0;  // how many of its raw pages in a row did not, up to a limit
   PageTree pages;
 
   // Who is charged for all its pages: the pool's guest or, in a shared pool, the last one to put.

@@ -247,7 +247,7 @@ void PageTree::Clear(NodeMemory& memory) {
   size_ = 0;
 }
 
-std::optional<PageTree::Entry> PageTree::FirstFrom(uint32_t index) const {
+std::optional<PageTree::Entry> PageTree::FirstFrom(uint32_t index) {
   return root_ == nullptr ? std::nullopt : FirstFrom(root_, index);
 }
 
@@ -258,7 +258,7 @@ std::optional<PageTree::Entry> PageTree::FirstFrom(Node* node, uint32_t index) {
   const uint32_t first_way = prefix < node->prefix ? 0 : WayOf(index, node->shift);
   for (uint64_t left = node->used & ~uint64_t{0} << first_way; left != 0; left &= left - 1) {
     const auto way = static_cast<uint32_t>(std::countr_zero(left));
-    if (node->shift == 0) return Entry{node->prefix << kWayBits | way, *node->LocationAt(way)};
+    if (node->shift == 0) return Entry{node->prefix << kWayBits | way, node->LocationAt(way)};
     if (const auto found = FirstFrom(*node->ChildAt(way), index)) return found;
   }
   return std::nullopt;

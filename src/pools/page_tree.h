@@ -25,7 +25,7 @@ class PageTree {
  public:
   struct Entry {
     uint32_t index;
-    Location location;
+    Location* location;  // as of Find
   };
 
   PageTree() = default;
@@ -58,7 +58,7 @@ class PageTree {
   void Clear(NodeMemory& memory);
 
   // The page with the lowest index that is at least `index`.
-  std::optional<Entry> FirstFrom(uint32_t index) const;
+  std::optional<Entry> FirstFrom(uint32_t index);
 
  private:
   struct Node;

@@ -34,7 +34,7 @@ class Scrubber {
  private:
   GuestId guest_{0};       // at, or after which, the pass goes on
   bool all_done_ = false;  // guest_ was the highest id that there is
-  Keyspace::ScrubPlace place_;
+  Keyspace::PassPlace place_;
   std::atomic<uint64_t> passes_{0};
   std::atomic<uint64_t> pages_{0};
   std::atomic<uint64_t> corrupt_{0};

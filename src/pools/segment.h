@@ -51,10 +51,17 @@ struct RecordHeader {
   uint32_t checksum;  // XXH3 of the payload, low half; persistent records only
   uint16_t length;    // of the payload, bytes
   Codec codec;
-  uint8_t reserved;
+  DictionaryId dictionary;  // of the owner's; kNoDictionary unless the codec needs one
 };
 static_assert(sizeof(RecordHeader) == 24);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+// A page as its record's header names it: as long as its object lives, after which the number may
+// be another's.
+struct PageName {
+  uint32_t object;
+  uint32_t index;
+};
 
 // What storing a payload is charged: its bytes to the next 16, and its header.
 constexpr Bytes RecordCharge(size_t payload_bytes) {
@@ -79,25 +86,42 @@ class Location {
   constexpr Codec codec() const { return static_cast<Codec>(bits_ & kCodecMask); }
   constexpr Bytes charge() const { return RecordCharge(length()); }
 
-  // Set by a get that leaves the page in place; a second chance against eviction.
+  // Marks tell what happened to the page since it was put.
+  // Of an ephemeral page: a get left it in place; a second chance against eviction.
   constexpr bool referenced() const { return (bits_ & kReferenced) != 0; }
   constexpr Location WithReferenced() const { return Location(bits_ | kReferenced); }
+  // To compress it further was not worth it.
+  constexpr bool settled() const { return (bits_ & kSettled) != 0; }
+  constexpr Location WithSettled() const { return Location(bits_ | kSettled); }
+  // A pass over all pages has seen it, and nobody got it since.
+  constexpr bool stayed() const { return (bits_ & kStayed) != 0; }
+  constexpr Location WithStayed() const { return Location(bits_ | kStayed); }
+  constexpr Location WithoutStayed() const { return Location(bits_ & ~kStayed); }
 
-  // The same record, whether or not it was referenced since.
-  constexpr bool SameRecord(Location other) const {
-    return ((bits_ ^ other.bits_) & ~kReferenced) == 0;
+  // The same record, whatever its marks.
+  constexpr bool SameRecord(Location other) const { return ((bits_ ^ other.bits_) & ~kMarks) == 0; }
+  // The same payload in another slot. Its second chance is used up.
+  constexpr Location MovedTo(SegmentId segment, uint32_t slot) const {
+    return Location(Location(segment, slot, codec(), length()).bits_ |
+                    (bits_ & (kSettled | kStayed)));
   }
 
+  // A location can name those below.
+  static constexpr uint32_t kMaxSegments = 1u << 28;
+
  private:
-  // codec 3 | referenced 1 | length 13 | slot 17 | segment 30
-  static constexpr int kLengthShift = 4;
-  static constexpr int kSlotShift = 17;
-  static constexpr int kSegmentShift = 34;
+  // codec 3 | marks 3 | length 13 | slot 17 | segment 28
+  static constexpr int kLengthShift = 6;
+  static constexpr int kSlotShift = 19;
+  static constexpr int kSegmentShift = 36;
   static constexpr uint64_t kCodecMask = 0x7;
   static constexpr uint64_t kReferenced = 0x8;
+  static constexpr uint64_t kSettled = 0x10;
+  static constexpr uint64_t kStayed = 0x20;
+  static constexpr uint64_t kMarks = kReferenced | kSettled | kStayed;
   static constexpr uint64_t kLengthMask = 0x1fff;
   static constexpr uint32_t kSlotMask = 0x1ffff;
-  static constexpr uint64_t kSegmentMask = 0x3fffffff;
+  static constexpr uint64_t kSegmentMask = kMaxSegments - 1;
 
   constexpr explicit Location(uint64_t bits) : bits_(bits) {}
 

@@ -17,6 +17,15 @@ Result<void> GuestSettings::Validate() const {
   if (reserve == kUnlimited) {
     return Fail(ErrorCode::kInvalid, "reserve cannot be unlimited; give a size, as in 64M");
   }
+  if (compress_cpu < 1 || compress_cpu > 100) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("compress-cpu {} is out of range; allowed are 1 to 100", compress_cpu));
+  }
+  if (dense_after > kMaxDenseAfter) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("dense-after {} is out of range; allowed are 0 to {}", dense_after,
+                            kMaxDenseAfter));
+  }
   return {};
 }
 

@@ -24,12 +24,17 @@ inline constexpr int kPageClasses = 2;
 struct GuestSettings {
   static constexpr uint32_t kMinWeight = 1;
   static constexpr uint32_t kMaxWeight = 65535;
+  static constexpr uint32_t kMaxDenseAfter = 30 * 24 * 3600;
 
   uint32_t weight = 100;   // relative share of what nobody is guaranteed, kMinWeight..kMaxWeight
   Bytes reserve{0};        // always available to this guest's persistent pages
   Bytes cap = kUnlimited;  // both classes together, as stored, never exceed this
   Bytes surrendered{0};    // of the guest's own memory, unless Store::SetSurrendered knows better
   CompressMode compress[kPageClasses] = {CompressMode::kFast, CompressMode::kFast};
+  // Where that is kAuto: what may go into compressing later, in percent of one processor, and how
+  // many seconds persistent pages lie unread before they are compressed as kDense (0: never).
+  uint32_t compress_cpu = 25;  // 1..100
+  uint32_t dense_after = 60;
   bool frozen = false;           // refuse puts
   std::set<Uuid> shared_auth{};  // shared pools that this guest may join
 

@@ -11,10 +11,11 @@ constexpr uint32_t kPoolNumber = 0;  // a shared pool is the only one in its key
 constexpr Terms kUnused{.weight = 0, .has_persistent = false};
 }  // namespace
 
-SharedPools::SharedPools(Memory& memory, NodeBlocks& blocks, ObjectRecords& records)
+SharedPools::SharedPools(Memory& memory, NodeBlocks& blocks, ObjectRecords& records,
+                         const DictionaryFiles& dictionaries)
     : memory_(memory) {
   for (Place place = 0; place < kMaxSharedPools; ++place) {
-    pools_[place].keyspace = Keyspace::Create(memory, blocks, records,
+    pools_[place].keyspace = Keyspace::Create(memory, blocks, records, dictionaries,
                                               {.id = place + 1, .hash_key = RandomKey()}, kUnused);
   }
 }

@@ -26,7 +26,8 @@ class SharedPools {
  public:
   using Place = uint32_t;  // below kMaxSharedPools
 
-  SharedPools(Memory& memory, NodeBlocks& blocks, ObjectRecords& records);
+  SharedPools(Memory& memory, NodeBlocks& blocks, ObjectRecords& records,
+              const DictionaryFiles& dictionaries);
 
   // A new membership in the pool of that uuid, which is made if need be; nullopt if all places are
   // taken. `ledger` names the member and pays for what it puts; it must outlive the membership.

@@ -25,6 +25,8 @@ StoredCounters& StoredCounters::operator+=(const StoredCounters& other) {
   objects += other.objects;
   same_filled += other.same_filled;
   compressed += other.compressed;
+  dense += other.dense;
+  dense_bytes += other.dense_bytes;
   payload_bytes += other.payload_bytes;
   charged_bytes += other.charged_bytes;
   return *this;

@@ -40,11 +40,22 @@ struct StoredCounters {
   uint64_t pages = 0;
   uint64_t objects = 0;
   uint64_t same_filled = 0;    // pages kept as one word
-  uint64_t compressed = 0;     // pages kept as LZ4 or zstd
-  uint64_t payload_bytes = 0;  // sum of payloads
+  uint64_t compressed = 0;     // pages kept compressed, dense ones included
+  uint64_t dense = 0;          // pages kept as CompressMode::kDense makes them
+  uint64_t dense_bytes = 0;    // sum of their payloads
+  uint64_t payload_bytes = 0;  // sum of all payloads
   uint64_t charged_bytes = 0;  // payloads rounded to their slots, and record headers
 
   StoredCounters& operator+=(const StoredCounters& other);
+};
+
+// Pages compressed while they lay stored, for a guest whose mode is CompressMode::kAuto.
+struct RecompressionCounters {
+  uint64_t waiting = 0;     // put as they came, and not yet tried
+  uint64_t made_fast = 0;   // compressed as CompressMode::kFast does
+  uint64_t made_dense = 0;  // as kDense does
+  uint64_t left = 0;        // tried, or known not to shrink, and left as they were
+  uint64_t cpu_ns = 0;      // processor time for all of that
 };
 
 struct PoolStats {
@@ -64,6 +75,7 @@ struct GuestStats {
   StoredCounters stored[kPageClasses];  // private pools
   Bytes charged;                 // against the cap: private pools and its part of shared ones
   Bytes segments[kPageClasses];  // memory held in whole segments
+  RecompressionCounters recompressed;
   std::vector<PoolStats> pools;
 };
 

@@ -14,6 +14,7 @@
 #include "pools/keyspace.h"
 #include "pools/memory.h"
 #include "pools/object_records.h"
+#include "pools/recompressor.h"
 #include "pools/recovery.h"
 #include "pools/scrubber.h"
 #include "pools/shared_pools.h"
@@ -27,7 +28,7 @@ constexpr PageCount kNoBudget{UINT64_MAX};
 constexpr Uuid kPrivateUuid{{UINT64_MAX, UINT64_MAX}};
 constexpr uint32_t kSharedPoolNumber = 0;  // the only pool of its keyspace
 // What a Location can name, less the one that an arena has to spare.
-constexpr uint64_t kMaxSegments = (1u << 30) - 1;
+constexpr uint64_t kMaxSegments = Location::kMaxSegments - 1;
 
 // Whole segments that fit into `bytes`.
 uint32_t SegmentsIn(Bytes bytes) {
@@ -79,6 +80,8 @@ class Store::Impl {
   Memory& memory() { return memory_; }
   void Tick(TimePoint now);
   std::vector<CorruptPage> Scrub(PageCount budget);
+  TimePoint Recompress(TimePoint now, PageCodec& codec);
+  void OnBacklog(std::function<void()> listener) { on_backlog_ = std::move(listener); }
 
   std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options,
                                               std::optional<RingPosition> at);
@@ -97,8 +100,14 @@ class Store::Impl {
     }
   };
   Ground GroundOf(Guest& guest, PoolId pool);
+  CompressMode ModeOfPut(Guest& guest, const Ground& ground, PageCodec& codec);
+  std::expected<Keyspace::Incoming, Refusal> Accommodate(Guest& guest, const Ground& ground,
+                                                         const PageRef& ref, const Payload& payload,
+                                                         Keyspace::OldPage& old_page,
+                                                         Bytes& amount);
   Charge TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount,
                     Keyspace::OldPage& old_page);
+  void TellOfBacklog();
 
   GuestStats StatsOf(Guest& guest);
   StoreStats Stats();
@@ -114,6 +123,7 @@ class Store::Impl {
   Recovery::Job TakeUpRecord(GuestRecords::Seat seat, std::vector<ObjectBlock*> blocks,
                              std::vector<Arena::Survivor> segments);
   void Drop(const Recovery::Job& job);
+  std::shared_ptr<Guest> FirstReadyFrom(GuestId id) const;
 
   const UniqueFd folder_;  // locked; none if nothing outlives the process
   const Uuid id_;
@@ -121,6 +131,7 @@ class Store::Impl {
   const std::unique_ptr<Arena> arena_;
   NodeBlocks node_blocks_;
   ObjectRecords object_records_;
+  const DictionaryFiles dictionary_files_;
   GuestRecords guest_records_;
   Memory memory_;
   SharedPools shared_pools_;
@@ -131,6 +142,9 @@ class Store::Impl {
   PoolCounters retired_ TMEM_GUARDED_BY(mutex_);         // of guests that have gone
   std::optional<TimePoint> last_tick_;                   // of the thread that calls Tick
   Scrubber scrubber_;
+  Recompressor recompressor_;
+  std::function<void()> on_backlog_ = [] {};
+  std::atomic<bool> told_of_backlog_{false};  // since the last Recompress
   std::optional<Recovery> recovery_;  // the first to go: its threads work on all of the above
 };
 
@@ -141,9 +155,10 @@ Store::Impl::Impl(StoreFiles files, std::unique_ptr<Arena> arena, uint32_t capac
       shared_auth_default_(config.shared_auth_default),
       arena_(std::move(arena)),
       object_records_(std::move(files.objects)),
+      dictionary_files_(std::move(files.dictionaries)),
       guest_records_(std::move(files.guests)),
       memory_(*arena_, capacity, config.policy),
-      shared_pools_(memory_, node_blocks_, object_records_) {
+      shared_pools_(memory_, node_blocks_, object_records_, dictionary_files_) {
   recovery_.emplace(folder_ ? FindSurvivors() : std::vector<Recovery::Job>(),
                     config.recovery_threads);
 }
@@ -174,15 +189,18 @@ std::vector<Recovery::Job> Store::Impl::FindSurvivors() {
   }
   std::vector<Recovery::Job> jobs;
   std::vector<GuestRecords::Seat> leaving;
+  std::set<KeyspaceId> staying;
   for (GuestRecords::Seat& seat : guest_records_.Survivors()) {
     const KeyspaceId keyspace = seat.keyspace();
     if (seat.record().use.load(std::memory_order_relaxed) != GuestRecord::kStays) {
       leaving.push_back(std::move(seat));
       continue;
     }
+    staying.insert(keyspace);
     jobs.push_back(TakeUpRecord(std::move(seat), std::exchange(blocks[keyspace], {}),
                                 std::exchange(segments[keyspace], {})));
   }
+  dictionary_files_.RemoveAllBut(staying);
   for (const auto& [keyspace, orphans] : segments) {
     for (const Arena::Survivor& orphan : orphans) {
       arena_->Disclaim(orphan.segment);
@@ -199,8 +217,8 @@ Recovery::Job Store::Impl::TakeUpRecord(GuestRecords::Seat seat, std::vector<Obj
                                         std::vector<Arena::Survivor> segments) {
   const GuestSettings settings;  // until it is added
   const Keyspace::Identity identity{seat.keyspace(), seat.record().hash_key};
-  auto keyspace =
-      Keyspace::Create(memory_, node_blocks_, object_records_, identity, TermsOf(settings));
+  auto keyspace = Keyspace::Create(memory_, node_blocks_, object_records_, dictionary_files_,
+                                   identity, TermsOf(settings));
   for (const Arena::Survivor& segment : segments) {
     memory_.Adopt(keyspace->stake(), segment.owner.page_class);
   }
@@ -273,7 +291,7 @@ Result<std::shared_ptr<Guest>> Store::Impl::AddNewGuest(const GuestIdentity& ide
   }
   auto seat = guest_records_.Take(identity.id, identity.uuid, identity.name);
   if (!seat) return Fail(ErrorCode::kExhausted, "the store has no memory for one guest more");
-  auto keyspace = Keyspace::Create(memory_, node_blocks_, object_records_,
+  auto keyspace = Keyspace::Create(memory_, node_blocks_, object_records_, dictionary_files_,
                                    {seat->keyspace(), seat->record().hash_key}, TermsOf(settings));
   auto guest = std::make_shared<Guest>(settings, *std::move(seat), std::move(keyspace));
   MutexLock lock(mutex_);
@@ -356,12 +374,24 @@ void Store::Impl::Tick(TimePoint now) {
 }
 
 std::vector<CorruptPage> Store::Impl::Scrub(PageCount budget) {
-  return scrubber_.Run(budget, [this](GuestId id) -> std::shared_ptr<Guest> {
-    MutexLock lock(mutex_);
-    auto at = guests_.lower_bound(id);
-    while (at != guests_.end() && !recovery_->IsReady(at->first)) ++at;
-    return at != guests_.end() ? at->second : nullptr;
-  });
+  return scrubber_.Run(budget, [this](GuestId id) { return FirstReadyFrom(id); });
+}
+
+TimePoint Store::Impl::Recompress(TimePoint now, PageCodec& codec) {
+  told_of_backlog_.store(false, std::memory_order_relaxed);
+  return recompressor_.Run(now, [this](GuestId id) { return FirstReadyFrom(id); }, codec);
+}
+
+void Store::Impl::TellOfBacklog() {
+  if (told_of_backlog_.load(std::memory_order_relaxed)) return;
+  if (!told_of_backlog_.exchange(true, std::memory_order_relaxed)) on_backlog_();
+}
+
+std::shared_ptr<Guest> Store::Impl::FirstReadyFrom(GuestId id) const {
+  MutexLock lock(mutex_);
+  auto at = guests_.lower_bound(id);
+  while (at != guests_.end() && !recovery_->IsReady(at->first)) ++at;
+  return at != guests_.end() ? at->second : nullptr;
 }
 
 // ---- pools ----
@@ -428,6 +458,44 @@ Store::Impl::Ground Store::Impl::GroundOf(Guest& guest, PoolId pool) {
 
 // ---- admission of one page ----
 
+// kAuto if the page is to be taken as it comes and compressed later, for which there has to be
+// room: in the backlog, and beside what is stored. Where that is short, pages that wait make some.
+// Nobody compresses a shared pool's pages later.
+CompressMode Store::Impl::ModeOfPut(Guest& guest, const Ground& ground, PageCodec& codec) {
+  constexpr int kCompressedAtOnce = 16;
+  const CompressMode mode = guest.compress(ground.pool.page_class);
+  if (mode != CompressMode::kAuto) return mode;
+  const auto has_room = [&] {
+    return !memory_.crowded() &&
+           guest.ledger().charged() + RecordCharge(kPageSize) <= guest.ledger().cap();
+  };
+  for (int i = 0; i < kCompressedAtOnce && !has_room(); ++i) {
+    if (!guest.keyspace().CompressNext(codec)) break;
+  }
+  const bool later = has_room() && !ground.pool.shared && !ground.keyspace->backlog().full();
+  return later ? CompressMode::kAuto : CompressMode::kFast;
+}
+
+// What the payload needs to be stored: a charge, of `amount`, and a slot. The page that is being
+// replaced may have to make room for it.
+std::expected<Keyspace::Incoming, Refusal> Store::Impl::Accommodate(
+    Guest& guest, const Ground& ground, const PageRef& ref, const Payload& payload,
+    Keyspace::OldPage& old_page, Bytes& amount) {
+  Keyspace& keyspace = *ground.keyspace;
+  const PageClass page_class = ground.pool.page_class;
+  const size_t length = payload.bytes.size();
+  amount = RecordCharge(length);
+  Charge charge = TakeCharge(guest, ground, ref, amount, old_page);
+  if (!charge) return std::unexpected(Refusal::kCap);
+  auto slot = keyspace.heap(page_class).Allocate(length);
+  if (!slot && keyspace.MakeRoomByReplacing(ref, page_class)) {
+    old_page = Keyspace::OldPage::kDropped;
+    slot = keyspace.heap(page_class).Allocate(length);
+  }
+  if (!slot) return std::unexpected(memory_.WhyRefused(keyspace.stake(), page_class));
+  return Keyspace::Incoming{payload, *std::move(slot), std::move(charge)};
+}
+
 // Against the cap: the page that is being replaced makes room first (stored or refused, it goes
 // anyway), then the guest's own ephemeral pages do.
 Charge Store::Impl::TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount,
@@ -452,6 +520,9 @@ GuestStats Store::Impl::StatsOf(Guest& guest) {
   stats.settings = guest.settings();
   stats.counters = guest.retired();
   stats.charged = guest.ledger().charged();
+  stats.recompressed = guest.keyspace().recompressed();
+  stats.recompressed.cpu_ns =
+      static_cast<uint64_t>(std::chrono::nanoseconds(guest.recompression()).count());
   const auto held = memory_.HeldBy(guest.keyspace().stake());
   for (int i = 0; i < kPageClasses; ++i) stats.segments[i] = BytesOf(held[static_cast<size_t>(i)]);
   for (uint32_t i = 0; i < kMaxPoolsPerGuest; ++i) {
@@ -622,6 +693,12 @@ void Store::Tick(TimePoint now) { impl_->Tick(now); }
 
 std::vector<CorruptPage> Store::Scrub(PageCount budget) { return impl_->Scrub(budget); }
 
+TimePoint Store::Recompress(TimePoint now, PageCodec& codec) {
+  return impl_->Recompress(now, codec);
+}
+
+void Store::OnBacklog(std::function<void()> listener) { impl_->OnBacklog(std::move(listener)); }
+
 std::expected<PoolId, NewPoolError> Store::NewPool(Guest& guest, const PoolOptions& options,
                                                    std::optional<RingPosition> at) {
   return impl_->NewPool(guest, options, at);
@@ -655,21 +732,26 @@ PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCode
     return status;
   }
 
-  const Payload payload = codec.Compress(page, guest.compress(page_class));
-  const size_t length = payload.bytes.size();
-  Charge charge = impl_->TakeCharge(guest, ground, ref, RecordCharge(length), old_page);
-  if (!charge) return refuse(Refusal::kCap);
-  auto slot = keyspace.heap(page_class).Allocate(length);
-  if (!slot && keyspace.MakeRoomByReplacing(ref, page_class)) {
-    old_page = Keyspace::OldPage::kDropped;
-    slot = keyspace.heap(page_class).Allocate(length);
+  const CompressMode mode = impl_->ModeOfPut(guest, ground, codec);
+  Bytes amount;
+  auto incoming =
+      impl_->Accommodate(guest, ground, ref, codec.Compress(page, mode), old_page, amount);
+  if (!incoming && mode == CompressMode::kAuto) {  // what it comes to may find room
+    const Payload smaller = codec.Compress(page, CompressMode::kFast);
+    incoming = impl_->Accommodate(guest, ground, ref, smaller, old_page, amount);
+  } else if (incoming && mode == CompressMode::kAuto) {
+    incoming->compress_later = incoming->payload.codec == Codec::kRaw;
   }
-  if (!slot) {
-    keyspace.NoteRefused(ref, page_class, RecordCharge(length));
-    return refuse(impl_->memory().WhyRefused(keyspace.stake(), page_class));
+  if (!incoming) {
+    const Refusal why = incoming.error();
+    if (why != Refusal::kCap) keyspace.NoteRefused(ref, page_class, amount);
+    const PutStatus status = refuse(why);
+    if (page_class == PageClass::kPersistent) keyspace.Compact();
+    return status;
   }
-  const PutStatus status =
-      keyspace.Publish(ref, page_class, payload, std::move(*slot), std::move(charge), old_page);
+  const bool later = incoming->compress_later;
+  const PutStatus status = keyspace.Publish(ref, page_class, *std::move(incoming), old_page);
+  if (later) impl_->TellOfBacklog();
   // An object of a shared pool that the guest had not the room to take over.
   if (status == PutStatus::kNoMemory) guest.NoteRefusal(Refusal::kCap);
   return status;

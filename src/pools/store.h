@@ -28,6 +28,7 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -172,6 +173,15 @@ class Store {
   // and stops at the end of a round. Returns the corrupt ones: they stay, and a get of them is
   // answered kCorrupt. To be called by one thread.
   std::vector<CorruptPage> Scrub(PageCount budget);
+
+  // Compresses what waits for it, and what has long been unread, of guests whose mode is
+  // CompressMode::kAuto. Works for some milliseconds for each guest; returns when to call again:
+  // `now` if at once. To be called by one thread, with `now` of any clock that does not go
+  // backwards.
+  TimePoint Recompress(TimePoint now, PageCodec& codec);
+  // `listener` is told, by a thread that puts, of the first page that comes to wait after each call
+  // of Recompress. REQUIRES: no operation is under way.
+  void OnBacklog(std::function<void()> listener);
 
   // ---- the data path ----
 

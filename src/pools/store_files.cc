@@ -24,6 +24,9 @@ constexpr std::array<char, 8> kMagic = {'t', 'm', 'e', 'm', 'd', 's', 't', 'o'};
 constexpr uint32_t kMaxGuestRecords = 32768;  // more than there are domids
 constexpr const char* kSuperblock = "superblock";
 constexpr const char* kNewSuperblock = "superblock.new";
+constexpr const char* kDictionaries = "dictionaries";
+// Had no dictionaries; all else is the same.
+constexpr uint32_t kVersionBefore = 1;
 
 struct Superblock {
   std::array<char, 8> magic = kMagic;
@@ -90,7 +93,7 @@ Result<std::optional<Superblock>> ReadSuperblock(int folder, const std::string& 
     return Fail(ErrorCode::kInvalid, fmt::format("{}/superblock is not of a tmemd store", path));
   }
   if (size >= static_cast<ssize_t>(offsetof(Superblock, segment_size)) &&
-      found.version != kStoreVersion) {
+      found.version != kStoreVersion && found.version != kVersionBefore) {
     return Fail(
         ErrorCode::kUnsupported,
         fmt::format("the store in {} has format {}, this tmemd reads format {}; it was left "
@@ -112,24 +115,37 @@ Result<std::optional<Superblock>> ReadSuperblock(int folder, const std::string& 
   return found;
 }
 
-// What an earlier try to make a store left behind goes; the superblock comes last, whole or not at
-// all.
+// Whole or not at all.
+Result<void> WriteSuperblock(int folder, const std::string& path, Superblock superblock) {
+  superblock.version = kStoreVersion;
+  superblock.checksum = superblock.Checksum();
+  const UniqueFd file(
+      openat(folder, kNewSuperblock, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (file && write(file.get(), &superblock, sizeof superblock) == sizeof superblock &&
+      renameat(folder, kNewSuperblock, folder, kSuperblock) == 0) {
+    return {};
+  }
+  return std::unexpected(SystemError(fmt::format("cannot write {}/superblock", path)));
+}
+
+// What an earlier try to make a store left behind goes; the superblock comes last.
 Result<Superblock> MakeStore(int folder, const std::string& path) {
   for (const char* const name : {"segments", "segment-records", "objects", "guests"}) {
     if (unlinkat(folder, name, 0) != 0 && errno != ENOENT) {
       return std::unexpected(SystemError(fmt::format("cannot remove {}/{}", path, name)));
     }
   }
-  Superblock made;
-  made.id = RandomId();
-  made.checksum = made.Checksum();
-  const UniqueFd file(
-      openat(folder, kNewSuperblock, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file || write(file.get(), &made, sizeof made) != sizeof made ||
-      renameat(folder, kNewSuperblock, folder, kSuperblock) != 0) {
-    return std::unexpected(SystemError(fmt::format("cannot write {}/superblock", path)));
-  }
+  const Superblock made{.id = RandomId()};
+  TMEM_TRY(WriteSuperblock(folder, path, made));
   return made;
+}
+
+Result<UniqueFd> OpenDictionaries(int folder, const std::string& path) {
+  if (mkdirat(folder, kDictionaries, 0700) == 0 || errno == EEXIST) {
+    UniqueFd opened(openat(folder, kDictionaries, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (opened) return opened;
+  }
+  return std::unexpected(SystemError(fmt::format("cannot open {}/{}", path, kDictionaries)));
 }
 
 // One above the highest segment in use.
@@ -154,7 +170,8 @@ Result<StoreFiles> OpenVolatile(uint32_t max_segments) {
                     .segments = *std::move(segments),
                     .segment_records = *std::move(records),
                     .objects = *std::move(objects),
-                    .guests = *std::move(guests)};
+                    .guests = *std::move(guests),
+                    .dictionaries = {}};
 }
 
 // How many records the file has room for, whatever was asked for when it was made.
@@ -176,6 +193,11 @@ Result<StoreFiles> StoreFiles::Open(const std::string& path, uint32_t max_segmen
   std::optional<Superblock> superblock;
   TMEM_ASSIGN(superblock, ReadSuperblock(folder.get(), path));
   if (!superblock) TMEM_ASSIGN(superblock, MakeStore(folder.get(), path));
+  if (superblock->version != kStoreVersion) {
+    TMEM_TRY(WriteSuperblock(folder.get(), path, *superblock));
+  }
+  UniqueFd dictionaries;
+  TMEM_ASSIGN(dictionaries, OpenDictionaries(folder.get(), path));
 
   size_t recorded = 0;
   TMEM_ASSIGN(recorded, RecordsIn(folder.get()));
@@ -199,7 +221,8 @@ Result<StoreFiles> StoreFiles::Open(const std::string& path, uint32_t max_segmen
                     .segments = *std::move(segments),
                     .segment_records = *std::move(records),
                     .objects = *std::move(objects),
-                    .guests = *std::move(guests)};
+                    .guests = *std::move(guests),
+                    .dictionaries = std::move(dictionaries)};
 }
 
 }  // namespace tmem

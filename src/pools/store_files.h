@@ -6,9 +6,10 @@
 //   segment-records   a SegmentRecord for each
 //   objects           ObjectBlocks
 //   guests            GuestRecords
+//   dictionaries/     a file for each dictionary (dictionary_files.h)
 //
-// docs/store-format.md has every byte. Whoever opens a folder of another version leaves it as it
-// is.
+// docs/store-format.md has every byte. Version 1 is read, and is version 2 from then on. Whoever
+// opens a folder of another version leaves it as it is.
 #ifndef TMEM_POOLS_STORE_FILES_H_
 #define TMEM_POOLS_STORE_FILES_H_
 
@@ -22,7 +23,7 @@
 
 namespace tmem {
 
-inline constexpr uint32_t kStoreVersion = 1;
+inline constexpr uint32_t kStoreVersion = 2;
 
 struct StoreFiles {
   // An empty path: memory of this process. Makes the folder, but not those above it. Errors:
@@ -42,6 +43,7 @@ struct StoreFiles {
   Region segment_records;  // provided as a whole
   Region objects;
   Region guests;
+  UniqueFd dictionaries;  // the folder
 };
 
 }  // namespace tmem

@@ -10,6 +10,7 @@ namespace tmem::ctl {
 namespace {
 
 using daemon::kPoolCounterFields;
+using daemon::kRecompressionFields;
 using daemon::kStoredCounterFields;
 using testing::AllOf;
 using testing::ContainsRegex;
@@ -119,11 +120,34 @@ TEST_F(ViewsTest, ShowTellsWhyAGuestWasCutOffAndWhatToDo) {
 }
 
 TEST_F(ViewsTest, CountersViewHasEveryCounter) {
+  for (const auto& field : kRecompressionFields) {
+    stats_.recompressed.*field.member = numbers_.Next();
+  }
   const std::string text = CountersView(Guest());
   ExpectAll(text, kPoolCounterFields, stats_.counters);
   for (const StoredCounters& stored : stats_.stored) {
     ExpectAll(text, kStoredCounterFields, stored);
   }
+  ExpectAll(text, kRecompressionFields, stats_.recompressed);
+}
+
+TEST_F(ViewsTest, ShowTellsHowPagesAreCompressed) {
+  stats_.stored[1] = {.pages = 100,
+                      .objects = 3,
+                      .same_filled = 10,
+                      .compressed = 60,
+                      .dense = 20,
+                      .dense_bytes = 2048,
+                      .payload_bytes = 4096 * 40,
+                      .charged_bytes = MiB(3).value};
+  EXPECT_THAT(ShowView(Guest()),
+              AllOf(HasSubstr("payload 160 KiB (2.50:1), segments 6.00 MiB (50.0% unused)"),
+                    HasSubstr("of these 30 raw, 10 same-filled, 40 fast, 20 dense (2.00 KiB)"),
+                    Not(HasSubstr("recompressed"))));
+  stats_.recompressed = {
+      .waiting = 4, .made_fast = 1, .made_dense = 2, .left = 3, .cpu_ns = 1'500'000'000};
+  EXPECT_THAT(ShowView(Guest()),
+              HasSubstr("1 fast, 2 dense, 3 left as they were, 4 wait; 1.5 s of processor"));
 }
 
 TEST_F(ViewsTest, PoolsViewHasEveryCounterOfThePool) {

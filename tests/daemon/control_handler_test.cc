@@ -96,6 +96,7 @@ TEST_F(ControlHandlerTest, StatsCarryEveryCounter) {
   pool.uuid = *Uuid::Parse(kUuid);
   pool.sharers = 2;
   stats.pools.push_back(pool);
+  stats.recompressed.waiting = 88;
   administration_.store().index_bytes = Bytes(77);
 
   const Json answer = Ask("stats");
@@ -106,6 +107,7 @@ TEST_F(ControlHandlerTest, StatsCarryEveryCounter) {
   for (const auto& field : kStoredCounterFields) {
     EXPECT_EQ(guest["stored"]["persistent"][field.key], next++);
   }
+  EXPECT_EQ(guest["recompressed"]["waiting"], 88);
   EXPECT_EQ(guest["pools"][0]["id"], 3);
   EXPECT_EQ(guest["pools"][0]["uuid"], kUuid);
   EXPECT_EQ(guest["pools"][0]["sharers"], 2);

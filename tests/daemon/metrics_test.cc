@@ -53,6 +53,23 @@ TEST(MetricsTest, AGuestsCountersAreToldByResult) {
   }
 }
 
+TEST(MetricsTest, TiersAndWhatTheyCostAreTold) {
+  FakeAdministration administration;
+  administration.AddGuest(7, "db1");
+  administration.stats(7).stored[1].dense = 5;
+  administration.stats(7).recompressed = {
+      .waiting = 4, .made_fast = 1, .made_dense = 2, .left = 3, .cpu_ns = 1'500'000'000};
+  const std::string text = TextOf(administration);
+  for (const char* line :
+       {"dense_pages{guest=\"db1\",domid=\"7\",class=\"persistent\"} 5\n",
+        "waiting_pages{guest=\"db1\",domid=\"7\"} 4\n",
+        "recompressed_pages_total{guest=\"db1\",domid=\"7\",result=\"fast\"} 1\n",
+        "recompressed_pages_total{guest=\"db1\",domid=\"7\",result=\"left\"} 3\n",
+        "recompression_seconds_total{guest=\"db1\",domid=\"7\"} 1.5\n"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("tmemd_guest_") + line));
+  }
+}
+
 TEST(MetricsTest, SharesAndReasonsAreTold) {
   FakeAdministration administration;
   administration.AddGuest(7, "db1");

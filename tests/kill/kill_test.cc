@@ -33,6 +33,7 @@ struct Options {
   uint64_t kills = 25;
   uint64_t seed = std::random_device{}();
   std::string capacity = "16M";  // less than the guests would like: some puts are refused
+  std::string compress = "fast";
 };
 
 struct Disconnect {
@@ -93,7 +94,12 @@ int Run(const Options& options) {
     ++findings.operations;
     findings.operations.notify_all();
   };
-  KilledDaemon daemon(options.tmemd, options.capacity, wake_who_waits_for_operations);
+  KilledDaemon daemon(options.tmemd,
+                      {"--capacity", options.capacity,
+                       "--set=guest-defaults.compress-ephemeral=" + options.compress,
+                       "--set=guest-defaults.compress-persistent=" + options.compress,
+                       "--set=guest-defaults.compress-cpu=100"},
+                      wake_who_waits_for_operations);
   if (!daemon.Start()) {
     std::fprintf(stderr, "kill_test: cannot execute %s\n", options.tmemd.c_str());
     return 1;
@@ -145,6 +151,7 @@ int main(int argc, char** argv) {
   app.add_option("--kills", options.kills, "how often")->capture_default_str();
   app.add_option("--seed", options.seed, "of all that is random");
   app.add_option("--capacity", options.capacity, "of the store")->capture_default_str();
+  app.add_option("--compress", options.compress, "how pages are compressed")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return tmem::Run(options);
 }

@@ -15,8 +15,9 @@ extern char** environ;
 
 namespace tmem {
 
-KilledDaemon::KilledDaemon(std::string program, std::string capacity, std::function<void()> on_end)
-    : program_(std::move(program)), capacity_(std::move(capacity)), on_end_(std::move(on_end)) {
+KilledDaemon::KilledDaemon(std::string program, std::vector<std::string> options,
+                           std::function<void()> on_end)
+    : program_(std::move(program)), options_(std::move(options)), on_end_(std::move(on_end)) {
   char name[] = "/dev/shm/tmem-kill-XXXXXX";
   if (mkdtemp(name) != nullptr) folder_ = name;
 }
@@ -28,11 +29,14 @@ KilledDaemon::~KilledDaemon() {
 }
 
 bool KilledDaemon::Start() {
-  std::vector<std::string> words = {program_,           "--hypervisor",       "loopback",
-                                    "--config",         "/dev/null",          "--capacity",
-                                    capacity_,          "--loopback-socket",  socket(),
-                                    "--control-socket", folder_ + "/control", "--store-path",
-                                    folder_ + "/store", "--log-level",        "warning"};
+  std::vector<std::string> words = {program_,
+                                    "--hypervisor=loopback",
+                                    "--config=/dev/null",
+                                    "--loopback-socket=" + socket(),
+                                    "--control-socket=" + folder_ + "/control",
+                                    "--store-path=" + folder_ + "/store",
+                                    "--log-level=warning"};
+  words.insert(words.end(), options_.begin(), options_.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

@@ -10,14 +10,15 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace tmem {
 
 class KilledDaemon {
  public:
-  // Makes a folder on a tmpfs. `capacity` as tmemd's option. `on_end` is called on a thread of ours
+  // Makes a folder on a tmpfs. `options` are tmemd's. `on_end` is called on a thread of ours
   // whenever the daemon ended, by Stop() or by itself.
-  KilledDaemon(std::string program, std::string capacity, std::function<void()> on_end);
+  KilledDaemon(std::string program, std::vector<std::string> options, std::function<void()> on_end);
   // Kills it and removes the folder.
   ~KilledDaemon();
 
@@ -33,7 +34,7 @@ class KilledDaemon {
 
  private:
   const std::string program_;
-  const std::string capacity_;
+  const std::vector<std::string> options_;
   const std::function<void()> on_end_;
   std::string folder_;
   pid_t process_ = -1;

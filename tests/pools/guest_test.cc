@@ -18,10 +18,11 @@ class GuestTest : public testing::Test {
   GuestSettings settings_;
   NodeBlocks blocks_;
   ObjectRecords records_{*Region::Anonymous(64 << 20)};
+  const DictionaryFiles dictionaries_;
   GuestRecords guest_records_{*Region::Anonymous(1 << 20)};
-  Guest guest_{
-      settings_, *guest_records_.Take(GuestId{7}, Uuid{}, "seven"),
-      Keyspace::Create(memory_, blocks_, records_, {.id = 17, .hash_key = 1}, {.weight = 100})};
+  Guest guest_{settings_, *guest_records_.Take(GuestId{7}, Uuid{}, "seven"),
+               Keyspace::Create(memory_, blocks_, records_, dictionaries_,
+                                {.id = 17, .hash_key = 1}, {.weight = 100})};
 };
 
 TEST_F(GuestTest, APoolLivesFromOpenToClose) {

@@ -101,7 +101,7 @@ RC_GTEST_PROP(PageTree, BehavesAsAMap, ()) {
       RC_ASSERT(found.has_value() == (first != model.end()));
       if (!found) continue;
       RC_ASSERT(found->index == first->first);
-      RC_ASSERT(Same(found->location, first->second));
+      RC_ASSERT(Same(*found->location, first->second));
     }
   }
   for (const auto& [index, location] : model) {

@@ -75,19 +75,21 @@ TEST(Location, DefaultIsEmptyAndNoRecordIs) {
 }
 
 RC_GTEST_PROP(Location, KeepsAllItIsGiven, ()) {
-  const auto segment = *rc::gen::oneOf(rc::gen::inRange<SegmentId>(0, 1u << 30),
-                                       rc::gen::element<SegmentId>(0, (1u << 30) - 1));
+  const auto segment = *rc::gen::oneOf(rc::gen::inRange<SegmentId>(0, Location::kMaxSegments),
+                                       rc::gen::element<SegmentId>(0, Location::kMaxSegments - 1));
   const auto size_class =
       static_cast<SizeClass>(*rc::gen::inRange<int>(0, static_cast<int>(SizeClassCount())));
   const auto slot = *rc::gen::oneOf(
       rc::gen::inRange<uint32_t>(0, SlotsPerSegment(size_class)),
       rc::gen::element<uint32_t>(0, SlotsPerSegment(size_class) - 1, SlotsPerSegment(0) - 1));
   const auto length = *rc::gen::inRange<size_t>(1, kPageSize + 1);
-  const auto codec = *rc::gen::element(Codec::kRaw, Codec::kSameFilled, Codec::kLz4, Codec::kZstd);
+  const auto codec = *rc::gen::element(Codec::kRaw, Codec::kSameFilled, Codec::kLz4, Codec::kZstd,
+                                       Codec::kLz4Dictionary, Codec::kZstdDictionary);
 
   const Location location(segment, slot, codec, length);
   const Location used = location.WithReferenced();
-  for (const Location l : {location, used}) {
+  const Location marked = location.WithSettled().WithStayed();
+  for (const Location l : {location, used, marked}) {
     RC_ASSERT(static_cast<bool>(l));
     RC_ASSERT(l.segment() == segment);
     RC_ASSERT(l.slot() == slot);
@@ -95,8 +97,14 @@ RC_GTEST_PROP(Location, KeepsAllItIsGiven, ()) {
     RC_ASSERT(l.length() == length);
     RC_ASSERT(l.charge() == RecordCharge(length));
   }
-  RC_ASSERT(!location.referenced());
-  RC_ASSERT(used.referenced());
+  RC_ASSERT(!location.referenced() && !location.settled() && !location.stayed());
+  RC_ASSERT(used.referenced() && !used.settled() && !used.stayed());
+  RC_ASSERT(marked.settled() && marked.stayed() && !marked.WithoutStayed().stayed());
+  RC_ASSERT(location.SameRecord(marked));
+  const Location moved = marked.WithReferenced().MovedTo(segment ^ 1, slot);
+  RC_ASSERT(moved.segment() == (segment ^ 1) && moved.slot() == slot);
+  RC_ASSERT(moved.codec() == codec && moved.length() == length);
+  RC_ASSERT(moved.settled() && moved.stayed() && !moved.referenced());
   RC_ASSERT(location.SameRecord(used));
   RC_ASSERT(!location.SameRecord(Location(segment ^ 1, slot, codec, length)));
   RC_ASSERT(!location.SameRecord(Location(segment, slot ^ 1, codec, length)));

@@ -40,8 +40,9 @@ class SharedPoolsTest : public testing::Test {
     auto slot = keyspace.heap(kEphemeral).Allocate(kPageSize);
     Charge charge = Charge::Take(ledger, kRawCharge);
     return slot && charge &&
-           keyspace.Publish(Ref(object), kEphemeral, {Codec::kRaw, page}, std::move(*slot),
-                            std::move(charge), Keyspace::OldPage::kUntouched) == PutStatus::kStored;
+           keyspace.Publish(Ref(object), kEphemeral,
+                            {{Codec::kRaw, page}, std::move(*slot), std::move(charge)},
+                            Keyspace::OldPage::kUntouched) == PutStatus::kStored;
   }
   void PutMany(Place place, uint64_t first, uint64_t count, Ledger& ledger) {
     for (uint64_t i = first; i < first + count; ++i) {
@@ -70,7 +71,8 @@ class SharedPoolsTest : public testing::Test {
   std::atomic<uint64_t> word_{1};
   NodeBlocks blocks_;
   ObjectRecords records_{*Region::Anonymous(64 << 20)};
-  SharedPools pools_{memory_, blocks_, records_};
+  const DictionaryFiles dictionaries_;
+  SharedPools pools_{memory_, blocks_, records_, dictionaries_};
   const size_t empty_bytes_ = pools_.bytes();
 };
 
@@ -211,8 +213,8 @@ TEST_F(SharedPoolsTest, ALoweredCapDropsPages) {
 
 // A pool's weight stayed what the heaviest member ever was, and did not follow its settings.
 TEST_F(SharedPoolsTest, WeighsAsMuchAsItsHeaviestMember) {
-  const auto rival =
-      Keyspace::Create(memory_, blocks_, records_, {.id = 100, .hash_key = 1}, {.weight = 10});
+  const auto rival = Keyspace::Create(memory_, blocks_, records_, dictionaries_,
+                                      {.id = 100, .hash_key = 1}, {.weight = 10});
   const Place place = Join(1, alice_, 5);
   Join(1, bob_, 40);
   const auto segments_a_pool = [&] { return memory_.HeldBy(pools_.KeyspaceOf(place).stake())[0]; };

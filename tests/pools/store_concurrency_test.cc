@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -84,6 +85,7 @@ class StoreConcurrencyTest : public testing::Test {
   void ComeAndGo();
   void Visit();
   void ReadFigures();
+  void Recompress();
 
   const std::unique_ptr<Store> store_ = std::move(
       *Store::Create({.capacity = Segments(kMaxSegments), .max_capacity = Segments(kMaxSegments)}));
@@ -209,7 +211,7 @@ void StoreConcurrencyTest::Administrate() {
     settings.frozen = random / 1024 % 16 == 0;
     if (random / 8192 % 4 == 0) settings.cap = kRawCharge * (random / 32'768 % 4096);
     settings.reserve = std::min(settings.cap, Segments(random >> 50 & 3));
-    for (auto& mode : settings.compress) mode = static_cast<CompressMode>(random % 3);
+    for (auto& mode : settings.compress) mode = static_cast<CompressMode>(random % 4);
     EXPECT_TRUE(store_->Configure(id, settings));
     if (round % 8 == 0) store_->SetCapacity(Segments(8 + (random >> 40 & 31)));
     if (round % 16 == 0) {
@@ -292,6 +294,15 @@ void StoreConcurrencyTest::ReadFigures() {
   }
 }
 
+// Passes over all pages come as fast as they can.
+void StoreConcurrencyTest::Recompress() {
+  PageCodec codec{PageCodec::Config{}};
+  for (TimePoint now{}; !done_.load(); now += std::chrono::seconds(30)) {
+    store_->Recompress(now, codec);
+    std::this_thread::yield();
+  }
+}
+
 TEST_F(StoreConcurrencyTest, EverythingAtOnce) {
   const char* const text = std::getenv("TMEM_CONCURRENCY_OPS");
   const uint64_t operations = text != nullptr ? std::strtoull(text, nullptr, 10) : kDefaultOps;
@@ -306,6 +317,7 @@ TEST_F(StoreConcurrencyTest, EverythingAtOnce) {
     others.emplace_back([this] { ComeAndGo(); });
     others.emplace_back([this] { Visit(); });
     others.emplace_back([this] { ReadFigures(); });
+    others.emplace_back([this] { Recompress(); });
     std::vector<std::jthread> workers;
     for (uint64_t worker = 0; worker < kResidents * kWorkersAGuest; ++worker) {
       workers.emplace_back([this, worker, operations] { Work(worker, operations); });

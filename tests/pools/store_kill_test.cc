@@ -57,7 +57,7 @@ std::vector<uint64_t> PointsIn(uint64_t instructions) {
 struct Bed {
   explicit Bed(const std::string& path) {
     for (uint64_t seed = 0; seed < kSeeds; ++seed) {
-      pages[seed] = MakePage(PageLook::kRandom, seed);
+      pages[seed] = MakePage(seed == kText ? PageLook::kText : PageLook::kRandom, seed);
     }
     store = *Store::Create({.path = path, .capacity = MiB(16)});
     for (;;) {
@@ -88,7 +88,8 @@ struct Bed {
   }
 
   static constexpr size_t kSeeds = 10;
-  std::array<Page, kSeeds> pages;  // made beforehand: the operation is to be the store's own
+  static constexpr size_t kText = 9;  // the one that compresses
+  std::array<Page, kSeeds> pages;     // made beforehand: the operation is to be the store's own
 
   PageCodec codec{PageCodec::Config{}};
   std::unique_ptr<Store> store;
@@ -234,6 +235,19 @@ const Operation kOperations[] = {
      [](Bed& bed, bool ended) {
        const int found = bed.Get(kSwap, 1, 5);
        ASSERT_TRUE(found == 1 || (found == -1 && !ended)) << found;
+     }},
+    {"CompressingLater",
+     [](Bed& bed) {
+       GuestSettings settings;
+       for (auto& mode : settings.compress) mode = CompressMode::kAuto;
+       (void)bed.store->Configure(GuestId{kGuest}, settings);
+       bed.Put(kSwap, 1, 5, Bed::kText);
+       bed.Put(kSwap, 1, 6, Bed::kText);
+     },
+     [](Bed& bed) { bed.store->Recompress(TimePoint(), bed.codec); },
+     [](Bed& bed, bool) {
+       ASSERT_EQ(bed.Get(kSwap, 1, 5), static_cast<int>(Bed::kText));
+       ASSERT_EQ(bed.Get(kSwap, 1, 6), static_cast<int>(Bed::kText));
      }},
     {"FlushPage",
      [](Bed& bed) {

@@ -3,7 +3,13 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <xxhash.h>
+
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -293,17 +299,81 @@ std::string ContentsOf(const std::string& file) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
+TEST_F(StoreRecoveryTest, PagesInEveryTierAreFoundAgain) {
+  constexpr uint32_t kPages = 2 * Dictionary::kMaxSamples;
+  GuestSettings settings;
+  for (auto& mode : settings.compress) mode = CompressMode::kAuto;
+  settings.dense_after = 1;
+  settings.compress_cpu = 100;
+  auto guest = TakeUp(3, 33, settings);
+  const PoolId pool = NewPool(guest, kPersistent);
+  const auto look_of = [](uint32_t i) { return i % 8 == 0 ? PageLook::kRandom : PageLook::kText; };
+  const auto put = [&](uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; ++i) {
+      ASSERT_EQ(Put(guest, pool, i % 5, i, i, look_of(i)), PutStatus::kStored);
+    }
+  };
+  put(0, kPages);
+  TimePoint now{};
+  while (StatsOf(3).stored[1].dense == 0) {
+    now = std::max(store_->Recompress(now, codec_), now + std::chrono::milliseconds(10));
+  }
+  put(kPages, kPages + 100);
+  const GuestStats before = StatsOf(3);
+  ASSERT_GT(before.stored[1].compressed, before.stored[1].dense);
+  guest.reset();
+  Reopen();
+  guest = TakeUp(3, 33, settings);
+  const GuestStats after = StatsOf(3);
+  EXPECT_EQ(after.charged, before.charged);
+  EXPECT_EQ(after.stored[1].dense, before.stored[1].dense);
+  EXPECT_EQ(after.stored[1].dense_bytes, before.stored[1].dense_bytes);
+  for (uint32_t i = 0; i < kPages + 100; ++i) {
+    ASSERT_TRUE(Has(guest, pool, i % 5, i, i, look_of(i))) << i;
+  }
+  guest.reset();
+  ExpectNothingLeft();
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.FileOf("dictionaries")));
+}
+
+// Format 1 had no dictionaries and is otherwise the same.
+TEST_F(StoreRecoveryTest, TheVersionBeforeIsReadAndBecomesThisOne) {
+  auto guest = TakeUp(3, 33);
+  const PoolId pool = NewPool(guest, kPersistent);
+  for (uint32_t i = 0; i < 50; ++i) Put(guest, pool, 1, i, i);
+  guest.reset();
+  store_.reset();
+  std::filesystem::remove(folder_.FileOf("dictionaries"));
+  std::array<char, 40> superblock{};
+  std::fstream file(folder_.FileOf("superblock"), std::ios::binary | std::ios::in | std::ios::out);
+  file.read(superblock.data(), superblock.size());
+  ASSERT_EQ(superblock[8], static_cast<char>(kStoreVersion));
+  superblock[8] = 1;
+  const uint64_t checksum = XXH3_64bits(superblock.data(), 32);
+  std::memcpy(&superblock[32], &checksum, sizeof checksum);
+  file.seekp(0);
+  file.write(superblock.data(), superblock.size());
+  file.close();
+
+  Reopen();
+  guest = TakeUp(3, 33);
+  for (uint32_t i = 0; i < 50; ++i) EXPECT_TRUE(Has(guest, pool, 1, i, i));
+  guest.reset();
+  std::ifstream(folder_.FileOf("superblock"), std::ios::binary).read(superblock.data(), 40);
+  EXPECT_EQ(superblock[8], static_cast<char>(kStoreVersion));
+}
+
 TEST_F(StoreRecoveryTest, ANewerVersionIsRefusedAndLeftAlone) {
   auto guest = TakeUp(1);
   Put(guest, NewPool(guest, kPersistent), 1, 1);
   guest.reset();
   store_.reset();
-  Overwrite(folder_.FileOf("superblock"), 8, std::string("\x02\0\0\0", 4));
+  Overwrite(folder_.FileOf("superblock"), 8, std::string("\x03\0\0\0", 4));
   const std::string superblock = ContentsOf(folder_.FileOf("superblock"));
   const std::string segments = ContentsOf(folder_.FileOf("segments"));
   const Error error = ErrorOfOpening();
   EXPECT_EQ(error.code, ErrorCode::kUnsupported);
-  EXPECT_NE(error.message.find("has format 2, this tmemd reads format 1"), std::string::npos)
+  EXPECT_NE(error.message.find("has format 3, this tmemd reads format 2"), std::string::npos)
       << error.message;
   EXPECT_EQ(ContentsOf(folder_.FileOf("superblock")), superblock);
   EXPECT_EQ(ContentsOf(folder_.FileOf("segments")), segments);

@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "pools/backlog.h"
 #include "pools/store_fixture.h"
 
 namespace tmem {
@@ -426,6 +427,64 @@ TEST_F(StoreTest, FlushEphemeralLeavesPersistentPages) {
   EXPECT_EQ(Get(guest, cache, 1, 1), GetStatus::kEmpty);
   for (uint32_t i = 0; i < 100; ++i) EXPECT_TRUE(Has(guest, swap, 1, i, i));
   EXPECT_EQ(*store_->FlushEphemeral(GuestId{1}), Bytes(0));
+}
+
+// ---- compressing later ----
+
+class AutoStoreTest : public StoreTest {
+ protected:
+  AutoStoreTest() : StoreTest({.capacity = MiB(128)}) {
+    for (auto& mode : settings_.compress) mode = CompressMode::kAuto;
+  }
+  PutStatus PutText(const GuestPointer& guest, PoolId pool, uint32_t index) {
+    return Put(guest, pool, 1, index, index, PageLook::kText);
+  }
+  StoredCounters Stored(uint16_t id, PageClass page_class) {
+    return StatsOf(id).stored[static_cast<size_t>(page_class)];
+  }
+  GuestSettings settings_;
+};
+
+TEST_F(AutoStoreTest, TellsOfTheFirstPageThatWaits) {
+  int told = 0;
+  store_->OnBacklog([&] { ++told; });
+  const auto guest = AddGuest(1, settings_);
+  const PoolId pool = NewPool(guest, kPersistent);
+  Put(guest, pool, 1, 100, 0, PageLook::kZero);
+  EXPECT_EQ(told, 0) << "a word is as small as it gets";
+  for (uint32_t i = 0; i < 10; ++i) PutText(guest, pool, i);
+  EXPECT_EQ(told, 1);
+  const TimePoint now{};
+  while (store_->Recompress(now, codec_) == now) {
+  }
+  EXPECT_EQ(Stored(1, kPersistent).compressed, 10);
+  PutText(guest, pool, 10);
+  EXPECT_EQ(told, 2);
+}
+
+TEST_F(AutoStoreTest, CompressesAtOnceWhenTooManyPagesWait) {
+  const auto guest = AddGuest(1, settings_);
+  const PoolId pool = NewPool(guest, kEphemeral);
+  for (uint32_t i = 0; i < Backlog::kMost; ++i) PutText(guest, pool, i);
+  EXPECT_EQ(Stored(1, kEphemeral).compressed, 0);
+  PutText(guest, pool, Backlog::kMost);
+  EXPECT_EQ(Stored(1, kEphemeral).compressed, 1);
+}
+
+TEST_F(AutoStoreTest, CompressesAtOnceWhatHasNoRoomOtherwise) {
+  settings_.cap = kRawCharge * 10;
+  const auto capped = AddGuest(1, settings_);
+  const PoolId pool = NewPool(capped, kPersistent);
+  for (uint32_t i = 0; i < 20; ++i) EXPECT_EQ(PutText(capped, pool, i), PutStatus::kStored);
+  EXPECT_GT(Stored(1, kPersistent).compressed, 9);
+}
+
+TEST_F(AutoStoreTest, SharedPoolsAreCompressedAtOnce) {
+  settings_.shared_auth = {UuidOf(1)};
+  const auto guest = AddGuest(1, settings_);
+  const PoolId pool = NewSharedPool(guest, 1);
+  PutText(guest, pool, 1);
+  EXPECT_EQ(PoolStatsOf(1, pool).stored.compressed, 1);
 }
 
 // ---- shared pools ----
