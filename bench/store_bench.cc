@@ -151,6 +151,21 @@ void FlushPage(State& state, RawBed& bed) {
                  [&bed](uint32_t page) { bed.filled.FlushPage(page); });
 }
 
+// As a guest flushes what lies together: the pages of one object after the other, in order.
+void FlushPageInOrder(State& state, RawBed& bed) {
+  Rounds flushes;
+  Rounds copies;
+  uint32_t first = 0;
+  for (auto _ : state) {
+    copies.Time(kRound, [&](uint32_t) { bed.Copy(); });
+    state.SetIterationTime(
+        flushes.Time(kRound, [&](uint32_t i) { bed.filled.FlushPage(first + i); }));
+    for (uint32_t i = 0; i < kRound; ++i) bed.Put(first + i);
+    first = (first + kRound) % bed.filled.pages();
+  }
+  Report(state, flushes, copies);
+}
+
 // A whole object of 1,024 pages.
 void FlushObject(State& state, RawBed& bed) {
   constexpr uint32_t kPages = FilledStore::kPagesAnObject;
@@ -394,6 +409,7 @@ void RegisterRaw(Beds& beds, const std::string& size, uint32_t pages, uint32_t b
   Register<RawBed>(beds, swap, bed_of(kPersistent), "get_cold", RawGetCold);
   Register<RawBed>(beds, swap, bed_of(kPersistent), "put_new", RawNewPut);
   Register<RawBed>(beds, swap, bed_of(kPersistent), "flush_page", FlushPage);
+  Register<RawBed>(beds, swap, bed_of(kPersistent), "flush_page_in_order", FlushPageInOrder);
   Register<RawBed>(beds, swap, bed_of(kPersistent), "flush_object_of_1024", FlushObject);
   Register<RawBed>(beds, swap, bed_of(kPersistent), "bytes_a_page", Overhead, 1);
   const std::string cache = "raw:" + size + "/ephemeral";
