@@ -1,8 +1,8 @@
 // Pages as a store sees them over a long time: real ones, whose compressed sizes shift.
 //
 // The pages of all corpora stand in order of their size under LZ4. A phase draws from a part of
-// that order: all of them, the smaller half, the larger half, those between. A store that was
-// filled by one phase meets other sizes in the next.
+// that order: all of them, the smaller half, the larger half, those between,
+// the largest quarter. A store that was filled by one phase meets other sizes in the next.
 #ifndef TMEM_BENCH_SIZE_STREAM_H_
 #define TMEM_BENCH_SIZE_STREAM_H_
 
