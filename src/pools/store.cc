@@ -2,23 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
-#include <set>
 #include <utility>
 
-#include "base/mutex.h"
-#include "pools/arena.h"
-#include "pools/guest.h"
-#include "pools/guest_records.h"
-#include "pools/keyspace.h"
-#include "pools/memory.h"
-#include "pools/object_records.h"
-#include "pools/recompressor.h"
-#include "pools/recovery.h"
-#include "pools/scrubber.h"
-#include "pools/shared_pools.h"
-#include "pools/store_files.h"
+#include "pools/store_impl.h"
 
 namespace tmem {
 
@@ -26,21 +12,11 @@ namespace {
 
 constexpr PageCount kNoBudget{UINT64_MAX};
 constexpr Uuid kPrivateUuid{{UINT64_MAX, UINT64_MAX}};
-constexpr uint32_t kSharedPoolNumber = 0;  // the only pool of its keyspace
-// What a Location can name, less the one that an arena has to spare.
-constexpr uint64_t kMaxSegments = Location::kMaxSegments - 1;
-
-// Whole segments that fit into `bytes`.
-uint32_t SegmentsIn(Bytes bytes) {
-  return static_cast<uint32_t>(std::min(bytes.value / kSegmentSize, kMaxSegments));
-}
 
 // Whole segments that it takes to hold `bytes`.
 uint32_t SegmentsFor(Bytes bytes) {
   return SegmentsIn(bytes) + (bytes.value % kSegmentSize != 0 ? 1 : 0);
 }
-
-Bytes BytesOf(uint64_t segments) { return Bytes(segments * kSegmentSize); }
 
 // A cap counts bytes as stored and is exact (Ledger). In segments it only bounds how thinly these
 // may be spread: one partly used segment for each size of slot.
@@ -48,105 +24,14 @@ uint32_t CapInSegments(Bytes cap) {
   return cap == kUnlimited ? kNoLimit : SegmentsFor(cap) + static_cast<uint32_t>(SizeClassCount());
 }
 
+}  // namespace
+
 Terms TermsOf(const GuestSettings& settings) {
   return {.weight = settings.weight,
           .reserve = SegmentsFor(settings.reserve),
           .cap = CapInSegments(settings.cap),
           .surrendered = SegmentsIn(settings.surrendered)};
 }
-
-int IndexOf(PageClass page_class) { return static_cast<int>(page_class); }
-
-}  // namespace
-
-class Store::Impl {
- public:
-  // Files and arena of one StoreFiles.
-  Impl(StoreFiles files, std::unique_ptr<Arena> arena, uint32_t capacity, const Config& config);
-  ~Impl();
-
-  const Uuid& id() const { return id_; }
-
-  Result<std::shared_ptr<Guest>> AddGuest(const GuestIdentity& identity,
-                                          const GuestSettings& settings);
-  std::vector<GuestIdentity> Survivors() const;
-  RecoveryProgress recovery_progress() const { return recovery_->progress(); }
-  void RemoveGuest(GuestId id);
-  Result<void> Configure(GuestId id, const GuestSettings& settings);
-  Result<std::shared_ptr<Guest>> Find(GuestId id) const;
-  std::vector<GuestId> Guests() const;
-  Bytes FlushEphemeral(Guest& guest);
-  Bytes SetCapacity(Bytes capacity);
-  Memory& memory() { return memory_; }
-  void Tick(TimePoint now);
-  std::vector<CorruptPage> Scrub(PageCount budget);
-  TimePoint Recompress(TimePoint now, PageCodec& codec);
-  void OnBacklog(std::function<void()> listener) { on_backlog_ = std::move(listener); }
-
-  std::expected<PoolId, NewPoolError> NewPool(Guest& guest, const PoolOptions& options,
-                                              std::optional<RingPosition> at);
-  FlushStatus DestroyPool(Guest& guest, PoolId pool, PageCount budget,
-                          std::optional<RingPosition> at);
-
-  // What an operation on a pool works with: where its pages are, and its number there.
-  struct Ground {
-    Guest::Pool pool;
-    Keyspace* keyspace = nullptr;
-    uint32_t number = 0;
-
-    explicit operator bool() const { return keyspace != nullptr; }
-    PageRef Ref(const ObjectId& object, PageIndex index) const {
-      return {.ticket = pool.ticket, .pool = number, .object = object, .index = index};
-    }
-  };
-  Ground GroundOf(Guest& guest, PoolId pool);
-  CompressMode ModeOfPut(Guest& guest, const Ground& ground, PageCodec& codec);
-  std::expected<Keyspace::Incoming, Refusal> Accommodate(Guest& guest, const Ground& ground,
-                                                         const PageRef& ref, const Payload& payload,
-                                                         Keyspace::OldPage& old_page,
-                                                         Bytes& amount);
-  Charge TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount,
-                    Keyspace::OldPage& old_page);
-  void TellOfBacklog();
-
-  GuestStats StatsOf(Guest& guest);
-  StoreStats Stats();
-  GuestShare ShareOf(const Guest& guest) const;
-
- private:
-  Ground GroundOf(Guest& guest, PoolId pool, const std::optional<Guest::Pool>& found);
-  bool MayJoin(const Guest& guest, const Uuid& uuid) const;
-  Result<std::shared_ptr<Guest>> AddNewGuest(const GuestIdentity& identity,
-                                             const GuestSettings& settings);
-  Result<std::shared_ptr<Guest>> TakeUp(GuestId id, const GuestSettings& settings);
-  std::vector<Recovery::Job> FindSurvivors();
-  Recovery::Job TakeUpRecord(GuestRecords::Seat seat, std::vector<ObjectBlock*> blocks,
-                             std::vector<Arena::Survivor> segments);
-  void Drop(const Recovery::Job& job);
-  std::shared_ptr<Guest> FirstReadyFrom(GuestId id) const;
-
-  const UniqueFd folder_;  // locked; none if nothing outlives the process
-  const Uuid id_;
-  const bool shared_auth_default_;
-  const std::unique_ptr<Arena> arena_;
-  NodeBlocks node_blocks_;
-  ObjectRecords object_records_;
-  const DictionaryFiles dictionary_files_;
-  GuestRecords guest_records_;
-  Memory memory_;
-  SharedPools shared_pools_;
-
-  mutable Mutex mutex_{LockRank::kGuests};
-  std::map<GuestId, std::shared_ptr<Guest>> guests_ TMEM_GUARDED_BY(mutex_);
-  std::set<GuestId> survivors_ TMEM_GUARDED_BY(mutex_);  // of those: nobody added them yet
-  PoolCounters retired_ TMEM_GUARDED_BY(mutex_);         // of guests that have gone
-  std::optional<TimePoint> last_tick_;                   // of the thread that calls Tick
-  Scrubber scrubber_;
-  Recompressor recompressor_;
-  std::function<void()> on_backlog_ = [] {};
-  std::atomic<bool> told_of_backlog_{false};  // since the last Recompress
-  std::optional<Recovery> recovery_;  // the first to go: its threads work on all of the above
-};
 
 Store::Impl::Impl(StoreFiles files, std::unique_ptr<Arena> arena, uint32_t capacity,
                   const Config& config)
@@ -175,92 +60,6 @@ Store::Impl::~Impl() {
     guest->keyspace().Abandon();
   }
   shared_pools_.Abandon();
-}
-
-// ---- from one process to the next ----
-
-// Sorts what the records say by guest, and frees what belongs to nobody who stays: guests that were
-// being removed, and shared pools, whose pages are not kept.
-std::vector<Recovery::Job> Store::Impl::FindSurvivors() {
-  auto blocks = object_records_.InUse();
-  std::map<KeyspaceId, std::vector<Arena::Survivor>> segments;
-  for (const Arena::Survivor& segment : arena_->Survivors()) {
-    segments[segment.owner.keyspace].push_back(segment);
-  }
-  std::vector<Recovery::Job> jobs;
-  std::vector<GuestRecords::Seat> leaving;
-  std::set<KeyspaceId> staying;
-  for (GuestRecords::Seat& seat : guest_records_.Survivors()) {
-    const KeyspaceId keyspace = seat.keyspace();
-    if (seat.record().use.load(std::memory_order_relaxed) != GuestRecord::kStays) {
-      leaving.push_back(std::move(seat));
-      continue;
-    }
-    staying.insert(keyspace);
-    jobs.push_back(TakeUpRecord(std::move(seat), std::exchange(blocks[keyspace], {}),
-                                std::exchange(segments[keyspace], {})));
-  }
-  dictionary_files_.RemoveAllBut(staying);
-  for (const auto& [keyspace, orphans] : segments) {
-    for (const Arena::Survivor& orphan : orphans) {
-      arena_->Disclaim(orphan.segment);
-      arena_->GiveBack(orphan.segment);
-    }
-  }
-  for (const auto& [keyspace, orphans] : blocks) {
-    for (ObjectBlock* const orphan : orphans) object_records_.GiveBack(orphan);
-  }
-  return jobs;
-}
-
-Recovery::Job Store::Impl::TakeUpRecord(GuestRecords::Seat seat, std::vector<ObjectBlock*> blocks,
-                                        std::vector<Arena::Survivor> segments) {
-  const GuestSettings settings;  // until it is added
-  const Keyspace::Identity identity{seat.keyspace(), seat.record().hash_key};
-  auto keyspace = Keyspace::Create(memory_, node_blocks_, object_records_, dictionary_files_,
-                                   identity, TermsOf(settings));
-  for (const Arena::Survivor& segment : segments) {
-    memory_.Adopt(keyspace->stake(), segment.owner.page_class);
-  }
-  auto guest = std::make_shared<Guest>(settings, std::move(seat), std::move(keyspace));
-  for (uint32_t pool = 0; pool < kMaxPoolsPerGuest; ++pool) {
-    const auto membership = guest->MembershipOf(PoolId{pool});
-    if (membership) shared_pools_.Resume(membership->place, membership->uuid, guest->ledger());
-  }
-  MutexLock lock(mutex_);
-  guests_.emplace(guest->id(), guest);
-  survivors_.insert(guest->id());
-  return {.guest = guest, .blocks = std::move(blocks), .segments = std::move(segments)};
-}
-
-// Frees what a survivor left without looking at its pages.
-void Store::Impl::Drop(const Recovery::Job& job) {
-  for (const Arena::Survivor& segment : job.segments) {
-    arena_->Disclaim(segment.segment);
-    memory_.GiveBack(job.guest->keyspace().stake(), segment.owner.page_class, segment.segment);
-  }
-  for (ObjectBlock* const block : job.blocks) object_records_.GiveBack(block);
-}
-
-std::vector<GuestIdentity> Store::Impl::Survivors() const {
-  MutexLock lock(mutex_);
-  std::vector<GuestIdentity> survivors;
-  for (const GuestId id : survivors_) {
-    const Guest& guest = *guests_.at(id);
-    survivors.push_back({.id = id, .uuid = guest.uuid(), .name = guest.name()});
-  }
-  return survivors;
-}
-
-Result<std::shared_ptr<Guest>> Store::Impl::TakeUp(GuestId id, const GuestSettings& settings) {
-  if (!recovery_->IsReady(id)) {
-    return Fail(ErrorCode::kUnavailable,
-                fmt::format("the pages of guest {} are still being found again", id.value));
-  }
-  TMEM_TRY(Configure(id, settings));
-  MutexLock lock(mutex_);
-  survivors_.erase(id);
-  return guests_.at(id);
 }
 
 // ---- guests ----
@@ -447,7 +246,7 @@ Store::Impl::Ground Store::Impl::GroundOf(Guest& guest, PoolId pool,
                                           const std::optional<Guest::Pool>& found) {
   if (!found) return {};
   if (found->shared) {
-    return {*found, &shared_pools_.KeyspaceOf(*found->shared), kSharedPoolNumber};
+    return {*found, &shared_pools_.KeyspaceOf(*found->shared), Ground::kSharedPoolNumber};
   }
   return {*found, &guest.keyspace(), pool.value};
 }
@@ -510,106 +309,6 @@ Charge Store::Impl::TakeCharge(Guest& guest, const Ground& ground, const PageRef
     charge = Charge::Take(guest.ledger(), amount);
   }
   return charge;
-}
-
-// ---- figures ----
-
-GuestStats Store::Impl::StatsOf(Guest& guest) {
-  GuestStats stats;
-  stats.id = guest.id();
-  stats.settings = guest.settings();
-  stats.counters = guest.retired();
-  stats.charged = guest.ledger().charged();
-  stats.recompressed = guest.keyspace().recompressed();
-  stats.recompressed.cpu_ns =
-      static_cast<uint64_t>(std::chrono::nanoseconds(guest.recompression()).count());
-  const auto held = memory_.HeldBy(guest.keyspace().stake());
-  for (int i = 0; i < kPageClasses; ++i) stats.segments[i] = BytesOf(held[static_cast<size_t>(i)]);
-  for (uint32_t i = 0; i < kMaxPoolsPerGuest; ++i) {
-    const PoolId id{i};
-    const auto living = guest.Find(id);
-    const Ground ground = GroundOf(guest, id, living ? living : guest.FindClosed(id));
-    if (!ground) continue;
-    PoolStats pool;
-    pool.id = id;
-    pool.page_class = ground.pool.page_class;
-    pool.shared = ground.pool.shared.has_value();
-    if (pool.shared) {
-      pool.uuid = shared_pools_.UuidOf(*ground.pool.shared);
-      pool.sharers = shared_pools_.MembersOf(*ground.pool.shared);
-    }
-    pool.counters = ground.keyspace->CountersOf(ground.number);
-    pool.stored = ground.keyspace->StoredIn(ground.number);
-    if (!pool.shared) {
-      stats.counters += pool.counters;
-      stats.stored[IndexOf(pool.page_class)] += pool.stored;
-    }
-    // One that is being destroyed still counts, but is not seen.
-    if (living) stats.pools.push_back(pool);
-  }
-  return stats;
-}
-
-StoreStats Store::Impl::Stats() {
-  StoreStats stats;
-  stats.recovery = recovery_->progress();
-  stats.scrub = scrubber_.progress();
-  std::vector<std::shared_ptr<Guest>> guests;
-  {
-    MutexLock lock(mutex_);
-    for (const auto& [id, guest] : guests_) guests.push_back(guest);
-    stats.counters = retired_;
-  }
-  stats.guests = static_cast<uint32_t>(guests.size());
-  size_t index_bytes = shared_pools_.bytes();
-  for (const auto& guest : guests) {
-    const GuestStats one = StatsOf(*guest);
-    stats.counters += one.counters;
-    for (int i = 0; i < kPageClasses; ++i) stats.stored[i] += one.stored[i];
-    index_bytes += guest->keyspace().bytes();
-  }
-  stats.shared_pools = shared_pools_.count();
-  stats.counters += shared_pools_.retired();
-  for (SharedPools::Place place = 0; place < kMaxSharedPools; ++place) {
-    Keyspace& keyspace = shared_pools_.KeyspaceOf(place);
-    stats.counters += keyspace.CountersOf(kSharedPoolNumber);
-    stats.stored[IndexOf(PageClass::kEphemeral)] += keyspace.StoredIn(kSharedPoolNumber);
-  }
-  stats.index_bytes = Bytes(index_bytes);
-  stats.operations = stats.counters.puts + stats.counters.gets + stats.counters.flushes +
-                     stats.counters.object_flushes;
-
-  const Memory::Usage usage = memory_.usage();
-  stats.capacity = BytesOf(usage.capacity);
-  for (size_t i = 0; i < kPageClasses; ++i) stats.segments[i] = BytesOf(usage.in_use[i]);
-  stats.segments_evicted = usage.evicted;
-  stats.relinquished_bytes = BytesOf(usage.relinquished).value;
-  const Bytes persistent = stats.segments[IndexOf(PageClass::kPersistent)];
-  stats.freeable = stats.capacity > persistent ? stats.capacity - persistent : Bytes(0);
-  return stats;
-}
-
-GuestShare Store::Impl::ShareOf(const Guest& guest) const {
-  const Memory::Standing standing = memory_.StandingOf(guest.keyspace().stake());
-  const PolicySettings policy = memory_.policy();
-  const Allotment& allotment = standing.allotment;
-  const uint64_t entitled = std::min<uint64_t>(allotment.entitled(), standing.claim.terms.cap);
-  return {.policy = policy.kind,
-          .weight = standing.claim.terms.weight,
-          .weights = standing.weights,
-          .persistent_held = BytesOf(standing.claim.persistent),
-          .entitled = BytesOf(entitled),
-          .reserve = BytesOf(allotment.reserve),
-          .for_surrendered = BytesOf(allotment.surrendered),
-          .of_unclaimed = BytesOf(allotment.share),
-          .unclaimed = BytesOf(standing.unclaimed),
-          .surrendered = BytesOf(standing.claim.terms.surrendered),
-          .surrender_percent = policy.surrender_percent,
-          .wants_more = standing.claim.wants_more,
-          .ephemeral_held = BytesOf(standing.claim.ephemeral),
-          .ephemeral_share = BytesOf(standing.ephemeral_share),
-          .refusals = guest.refusals(),
-          .evictions = standing.evictions};
 }
 
 // ---- the face ----
