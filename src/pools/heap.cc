@@ -86,7 +86,7 @@ Heap::Slot Heap::AllocateIn(SegmentId segment) {
   const auto bit = static_cast<uint32_t>(std::countr_zero(info.free_slots[word]));
   info.free_slots[word] &= info.free_slots[word] - 1;
   ++info.used;
-  --free_[info.size_class];
+  AddFree(info.size_class, -1);
   // Relaxed: whoever reads it to evict holds the lock that we hold.
   info.unpublished.fetch_add(1, std::memory_order_relaxed);
   if (info.used == SlotsPerSegment(info.size_class)) Unlist(segment);
@@ -114,10 +114,22 @@ void Heap::Describe(SegmentId segment, SizeClass size_class) {
     info.free_slots[slots / kBitsPerWord] = (uint64_t{1} << slots % kBitsPerWord) - 1;
   }
   ++segments_;
-  free_[size_class] += slots;
+  AddFree(size_class, static_cast<int>(slots));
   bitmap_bytes_ += BitmapWords(slots) * sizeof(uint64_t);
   by_age_.PushBack(segment);
   List(segment);
+}
+
+// As many as a segment has: its own, and enough in others for what it holds.
+bool Heap::HasASegmentFree(SizeClass size_class) const {
+  return free_[size_class] >= SlotsPerSegment(size_class);
+}
+
+void Heap::AddFree(SizeClass size_class, int slots) {
+  const bool before = HasASegmentFree(size_class);
+  free_[size_class] += static_cast<uint32_t>(slots);
+  const bool after = HasASegmentFree(size_class);
+  if (before != after) loose_.fetch_add(after ? 1 : UINT32_MAX, std::memory_order_relaxed);
 }
 
 void Heap::List(SegmentId segment) {
@@ -138,7 +150,7 @@ bool Heap::CloseIfUnused(SegmentId segment) {
   if (info.listed) Unlist(segment);
   if (!info.detached) {
     by_age_.Remove(segment);
-    free_[info.size_class] -= SlotsPerSegment(info.size_class);
+    AddFree(info.size_class, -static_cast<int>(SlotsPerSegment(info.size_class)));
   }
   --segments_;
   bitmap_bytes_ -= BitmapWords(SlotsPerSegment(info.size_class)) * sizeof(uint64_t);
@@ -152,7 +164,7 @@ bool Heap::FreeSlot(SegmentId segment, uint32_t slot) {
   info.free_slots[word] |= uint64_t{1} << slot % kBitsPerWord;
   info.first_free_word = std::min(info.first_free_word, word);
   --info.used;
-  if (!info.detached) ++free_[info.size_class];
+  if (!info.detached) AddFree(info.size_class, 1);
   if (CloseIfUnused(segment)) return true;
   if (info.listed || info.detached) return false;
   if (page_class_ == PageClass::kPersistent) {
@@ -206,7 +218,7 @@ void Heap::Adopt(SegmentId segment, SizeClass size_class) {
       if ((state & RecordHeader::kLive) == 0) continue;
       info.free_slots[slot / kBitsPerWord] &= ~(uint64_t{1} << slot % kBitsPerWord);
       ++info.used;
-      --free_[size_class];
+      AddFree(size_class, -1);
     }
     const bool may_fill = page_class_ == PageClass::kPersistent || IsSparse(info.used, slots);
     if (info.used == slots || !may_fill) Unlist(segment);
@@ -218,6 +230,7 @@ void Heap::Adopt(SegmentId segment, SizeClass size_class) {
 void Heap::Abandon() {
   MutexLock lock(mutex_);
   std::ranges::fill(free_, 0);
+  loose_.store(0, std::memory_order_relaxed);
   for (SegmentId segment = by_age_.first(); segment != kNoSegment;) {
     const SegmentId next = by_age_.After(segment);
     std::destroy_at(&table_[segment]);
@@ -245,8 +258,7 @@ SegmentId Heap::DetachSparsest() {
     return static_cast<double>(table_[segment].used) / SlotsIn(segment);
   };
   for (SizeClass size_class = 0; size_class < SizeClassCount(); ++size_class) {
-    // As many as a segment has: its own, and enough in others for what it holds.
-    if (free_[size_class] < SlotsPerSegment(size_class)) continue;
+    if (!HasASegmentFree(size_class)) continue;
     const SegmentList& partial = partial_[size_class];
     uint32_t looks = 0;
     for (SegmentId segment = partial.last(); segment != kNoSegment && looks < kLooks;
@@ -279,7 +291,7 @@ void Heap::Detach(SegmentId segment) {
   SegmentInfo& info = table_[segment];
   if (info.listed) Unlist(segment);
   by_age_.Remove(segment);
-  free_[info.size_class] -= SlotsPerSegment(info.size_class) - info.used;
+  AddFree(info.size_class, -static_cast<int>(SlotsPerSegment(info.size_class) - info.used));
   info.detached = true;
   ++info.used;
 }
@@ -287,12 +299,12 @@ void Heap::Detach(SegmentId segment) {
 void Heap::Attach(SegmentId segment) {
   SegmentInfo& info = table_[segment];
   info.detached = false;
-  free_[info.size_class] += SlotsPerSegment(info.size_class) - info.used;
+  AddFree(info.size_class, static_cast<int>(SlotsPerSegment(info.size_class) - info.used));
   by_age_.PushBack(segment);
   if (info.used < SlotsPerSegment(info.size_class)) List(segment);
 }
 
-void Heap::LetGo(SegmentId segment) {
+bool Heap::LetGo(SegmentId segment) {
   bool emptied;
   {
     MutexLock lock(mutex_);
@@ -301,6 +313,7 @@ void Heap::LetGo(SegmentId segment) {
     if (!emptied && page_class_ == PageClass::kPersistent) Attach(segment);
   }
   if (emptied) GiveBack(segment);
+  return emptied;
 }
 
 std::byte* Heap::PayloadOf(Location location) const {

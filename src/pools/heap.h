@@ -14,6 +14,7 @@
 #ifndef TMEM_POOLS_HEAP_H_
 #define TMEM_POOLS_HEAP_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -86,10 +87,12 @@ class Heap {
   // lists, among them one that was let go just before. REQUIRES: a persistent heap.
   static constexpr uint32_t kLooks = 8;
   SegmentId DetachSparsest();
+  // Whether there may be one. Without the lock, and so perhaps late.
+  bool loose() const { return loose_.load(std::memory_order_relaxed) > 0; }
   // Slots in use of a detached segment, as many as there is room for; returns how many.
   size_t UsedSlots(SegmentId segment, std::span<uint32_t> slots) const;
-  // A persistent segment that is still used takes part again.
-  void LetGo(SegmentId segment);
+  // A persistent segment that is still used takes part again. True if it was given back.
+  bool LetGo(SegmentId segment);
 
   // Takes over a segment that survived in the arena: the slots whose records are live are in use.
   // One without any is given back. REQUIRES: older segments were adopted before; nobody looks at
@@ -125,6 +128,8 @@ class Heap {
   // True if that was the segment's last slot: it is in no list any more, for GiveBack.
   bool FreeSlot(SegmentId segment, uint32_t slot) TMEM_REQUIRES(mutex_);
   bool CloseIfUnused(SegmentId segment) TMEM_REQUIRES(mutex_);
+  bool HasASegmentFree(SizeClass size_class) const TMEM_REQUIRES(mutex_);
+  void AddFree(SizeClass size_class, int slots) TMEM_REQUIRES(mutex_);
   void Detach(SegmentId segment) TMEM_REQUIRES(mutex_);
   void Attach(SegmentId segment) TMEM_REQUIRES(mutex_);
   void List(SegmentId segment) TMEM_REQUIRES(mutex_);
@@ -145,6 +150,7 @@ class Heap {
   std::vector<SegmentList> partial_ TMEM_GUARDED_BY(mutex_);  // by size class
   std::vector<uint32_t> free_ TMEM_GUARDED_BY(mutex_);        // slots, likewise; none of detached
   SegmentList by_age_ TMEM_GUARDED_BY(mutex_);                // oldest first
+  std::atomic<uint32_t> loose_{0};  // sizes with as many slots free as a segment has
 };
 
 }  // namespace tmem

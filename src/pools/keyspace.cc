@@ -534,10 +534,11 @@ bool Keyspace::EvictOldestSegment() {
   return true;
 }
 
-void Keyspace::Compact() {
+Keyspace::Compacted Keyspace::Compact() {
   Heap& within = heap(PageClass::kPersistent);
+  if (!within.loose()) return Compacted::kNothing;
   const SegmentId segment = within.DetachSparsest();
-  if (segment == kNoSegment) return;
+  if (segment == kNoSegment) return Compacted::kNothing;
   {
     Freed freed(within);
     const auto move = [&](Partition& partition, const Found& found, uint32_t)
@@ -551,7 +552,7 @@ void Keyspace::Compact() {
       WithRecord(PageClass::kPersistent, segment, slot, move);
     }
   }
-  within.LetGo(segment);
+  return within.LetGo(segment) ? Compacted::kSegment : Compacted::kSome;
 }
 
 // ---- what more memory would save ----

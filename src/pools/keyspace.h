@@ -187,11 +187,15 @@ class Keyspace final : public Evictable {
   // ---- memory ----
 
   bool EvictOldestSegment() override;
-  // Moves at most kMovedAtOnce pages of a sparse persistent segment into free slots of others, and
-  // gives it back with its last one. Nothing if there are not free slots enough for all of them.
-  // Like eviction, it may be called while pages are put and taken.
+  enum class Compacted : uint8_t {
+    kNothing,  // there are not free slots enough for the pages of any segment
+    kSome,     // pages were moved
+    kSegment,  // and a segment was given back with its last one
+  };
+  // Moves at most kMovedAtOnce pages of a sparse persistent segment into free slots of others. Like
+  // eviction, it may be called while pages are put and taken.
   static constexpr size_t kMovedAtOnce = 16;
-  void Compact();
+  Compacted Compact();
 
   // What more memory would save, while the policy watches that. To be told of persistent puts
   // refused and ephemeral gets missed; evictions it knows of. `charge`: if it is known.

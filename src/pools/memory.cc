@@ -11,6 +11,9 @@ namespace {
 // is in such demand that refusing is the better answer.
 constexpr int kMaxEvictionsPerTake = 16;
 
+// Segments are scarce when only one in so many is left to persistent pages.
+constexpr uint32_t kNearlyAll = 64;
+
 constexpr Claim kNoClaim{.terms = {.weight = 0, .has_persistent = false}};
 
 // Others read the flag all the time: it is not written in vain.
@@ -131,7 +134,10 @@ void Memory::Weigh(StakeId stake) {
   host_.missing += holder.missing;
 }
 
-void Memory::SetCrowded() { Set(crowded_, host_.crowded()); }
+void Memory::SetCrowded() {
+  Set(crowded_, host_.crowded());
+  Set(scarce_, host_.persistent + std::max(2u, host_.capacity / kNearlyAll) > host_.capacity);
+}
 
 void Memory::Rank(StakeId stake) {
   std::optional<EvictionRank>& rank = holders_[stake].rank;

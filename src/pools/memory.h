@@ -91,6 +91,8 @@ class Memory {
   // relaxed, and cheap to look at. If it is seen set, and the host is crowded: ask MustShrink.
   std::shared_ptr<const std::atomic<bool>> ShrinkFlag(StakeId stake) const;
   bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
+  // Whether persistent pages hold nearly all segments, so that each of them counts. As cheap.
+  bool scarce() const { return scarce_.load(std::memory_order_relaxed); }
   // Whether a persistent put is to be refused although there is a slot free, so that the stake's
   // segments come free: counts as refused.
   bool MustShrink(StakeId stake);
@@ -174,6 +176,7 @@ class Memory {
   Arena& arena_;
   std::atomic<bool> watches_ghosts_;  // relaxed, as the next: the answer may be late
   std::atomic<bool> crowded_ = false;
+  std::atomic<bool> scarce_ = false;
 
   mutable Mutex mutex_{LockRank::kArena};
   PolicySettings settings_ TMEM_GUARDED_BY(mutex_);

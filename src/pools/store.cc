@@ -275,6 +275,17 @@ CompressMode Store::Impl::ModeOfPut(Guest& guest, const Ground& ground, PageCode
   return later ? CompressMode::kAuto : CompressMode::kFast;
 }
 
+// Moves pages together until a segment comes free. False if that would take too long for a put that
+// waits, or there are not free slots enough.
+bool Store::Impl::FreeASegment(Keyspace& keyspace) {
+  constexpr int kMostSteps = 32;
+  auto compacted = Keyspace::Compacted::kSome;
+  for (int i = 0; i < kMostSteps && compacted == Keyspace::Compacted::kSome; ++i) {
+    compacted = keyspace.Compact();
+  }
+  return compacted == Keyspace::Compacted::kSegment;
+}
+
 // What the payload needs to be stored: a charge, of `amount`, and a slot. The page that is being
 // replaced may have to make room for it.
 std::expected<Keyspace::Incoming, Refusal> Store::Impl::Accommodate(
@@ -286,9 +297,13 @@ std::expected<Keyspace::Incoming, Refusal> Store::Impl::Accommodate(
   amount = RecordCharge(length);
   Charge charge = TakeCharge(guest, ground, ref, amount, old_page);
   if (!charge) return std::unexpected(Refusal::kCap);
+  if (page_class == PageClass::kPersistent && memory_.scarce()) keyspace.Compact();
   auto slot = keyspace.heap(page_class).Allocate(length);
   if (!slot && keyspace.MakeRoomByReplacing(ref, page_class)) {
     old_page = Keyspace::OldPage::kDropped;
+    slot = keyspace.heap(page_class).Allocate(length);
+  }
+  if (!slot && page_class == PageClass::kPersistent && FreeASegment(keyspace)) {
     slot = keyspace.heap(page_class).Allocate(length);
   }
   if (!slot) return std::unexpected(memory_.WhyRefused(keyspace.stake(), page_class));
@@ -444,9 +459,7 @@ PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCode
   if (!incoming) {
     const Refusal why = incoming.error();
     if (why != Refusal::kCap) keyspace.NoteRefused(ref, page_class, amount);
-    const PutStatus status = refuse(why);
-    if (page_class == PageClass::kPersistent) keyspace.Compact();
-    return status;
+    return refuse(why);
   }
   const bool later = incoming->compress_later;
   const PutStatus status = keyspace.Publish(ref, page_class, *std::move(incoming), old_page);

@@ -95,6 +95,7 @@ class Store::Impl {
                                                          Bytes& amount);
   Charge TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount,
                     Keyspace::OldPage& old_page);
+  static bool FreeASegment(Keyspace& keyspace);
   void TellOfBacklog();
 
   GuestStats StatsOf(Guest& guest);
