@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -427,6 +428,36 @@ TEST_F(StoreTest, FlushEphemeralLeavesPersistentPages) {
   EXPECT_EQ(Get(guest, cache, 1, 1), GetStatus::kEmpty);
   for (uint32_t i = 0; i < 100; ++i) EXPECT_TRUE(Has(guest, swap, 1, i, i));
   EXPECT_EQ(*store_->FlushEphemeral(GuestId{1}), Bytes(0));
+}
+
+// A guest that had the store to itself was refused although half of it was free, in slots of
+// another size than its pages had by now.
+TEST_F(StoreTest, AFullStoreMakesRoomForPagesOfAnotherSize) {
+  constexpr uint64_t kSegments = 8;
+  store_->SetCapacity(Segments(kSegments));
+  const auto guest = AddGuest(1, GuestSettings());
+  const PoolId pool = NewPool(guest, kPersistent);
+  // All of about the same size: a quarter of random bytes, and zeros.
+  const auto put_quarter = [&](uint32_t index) {
+    Page page = MakePage(PageLook::kRandom, index);
+    std::fill(page.begin() + kPageSize / 4, page.end(), std::byte{0});
+    return store_->Put(*guest, HandleOf(pool, 1, index), page, codec_);
+  };
+  uint32_t stored = 0;
+  while (put_quarter(stored) == PutStatus::kStored) ++stored;
+  for (uint32_t i = 0; i < stored; i += 2) Flush(guest, pool, 1, i);
+
+  const auto raw_pages = static_cast<uint32_t>(RawPages(kSegments / 2 - 1));
+  for (uint32_t i = 0; i < raw_pages; ++i) {
+    ASSERT_EQ(Put(guest, pool, 2, i, i), PutStatus::kStored) << i << " of " << raw_pages;
+  }
+  for (uint32_t i = 1; i < stored; i += 2) {
+    Page page;
+    ASSERT_EQ(store_->Get(*guest, HandleOf(pool, 1, i), page, codec_), GetStatus::kHit);
+    const Page was = MakePage(PageLook::kRandom, i);
+    ASSERT_TRUE(std::equal(page.begin(), page.begin() + kPageSize / 4, was.begin()));
+  }
+  for (uint32_t i = 0; i < raw_pages; ++i) ASSERT_TRUE(Has(guest, pool, 2, i, i));
 }
 
 // ---- compressing later ----
