@@ -7,7 +7,7 @@ set -euo pipefail
 
 # The daemon and its tool as they are released.
 build_tmemd() {
-  "$repo/tools/build" release tmemd tmemctl evil_backend && return
+  "$repo/tools/build" release tmemd tmemctl evil_backend echo_ring && return
   echo "tmemd does not build; what it needs is installed by: tools/deps check"
   echo "(a build/release that is older than libxen-dev on this machine has to be removed first)"
   return 1
@@ -27,7 +27,8 @@ build_dom0_image() {
   # libxl cancels threads, for which the C library loads this one by name.
   cp -L "$(tool "$library_folder/libgcc_s.so.1")" "$image$library_folder/"
   add_xenstore_client "$image"
-  for program in src/daemon/tmemd src/ctl/tmemctl lab/evil-backend/evil_backend; do
+  for program in src/daemon/tmemd src/ctl/tmemctl lab/evil-backend/evil_backend \
+    lab/echo-ring/echo_ring; do
     add_program "$image" "$repo/build/release/$program"
     strip -g "$image/usr/bin/${program##*/}"
   done

@@ -34,7 +34,7 @@ checkpatch() { perl "$tools/scripts/checkpatch.pl" --no-signoff --terse --show-t
 
 run_checkpatch() {
   cd "$repo/guest-driver"
-  checkpatch -f -- *.[ch] test/*evil*.[ch]
+  checkpatch -f -- *.[ch] test/*{evil,bench,echo}*.[ch]
   # A user's program has the C library's types, and signals.
   checkpatch --ignore PREFER_KERNEL_TYPES,PREFER_FALLTHROUGH,LONG_LINE_STRING,VOLATILE -f test/swap_verify.c
   rm -f .checkpatch-camelcase.*
