@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds what scenarios share: the module for each kernel, tmemd, and the images of dom0 and of a
 # guest of each series. Quick when nothing changed.
+#
+#   lab/build.sh [SERIES...]    for guests of these series only
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$lab/image.sh"
@@ -33,7 +35,7 @@ build_dom0_image() {
     strip -g "$image/usr/bin/${program##*/}"
   done
   add_kernel_modules "$image" "$dom0_series" \
-    xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop
+    xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback loop virtio_pci virtio_blk
   install -m 755 "$lab/dom0/init" "$image/init"
   install -m 755 "$lab/dom0/block-lab" -D "$image/etc/xen/scripts/block-lab"
   install -m 644 "$lab/dom0/lib.sh" "$lab/both.sh" "$image/lab/"
@@ -49,7 +51,7 @@ build_guest_image() {
     install -m 644 "$module" "$image/lab/"
     strip -g "$image/lab/${module##*/}"
   done
-  install -m 755 "$cache/image/swap_verify" "$image/usr/bin/"
+  install -m 755 "$cache/image/swap_verify" "$repo/guest-driver/tmem-guest-setup" "$image/usr/bin/"
   install -m 755 "$lab/guest/init" "$image/init"
   install -m 644 "$lab/guest/lib.sh" "$lab/both.sh" "$image/lab/"
   pack "$image" "$cache/image/guest-$series.cpio"
@@ -65,17 +67,19 @@ add_xenstore_client() {
 }
 
 build() {
-  local series
+  local one
   mkdir -p "$cache/image"
   quietly "$cache/log/build-tmemd.log" build_tmemd
   build_dom0_image
   quietly "$cache/log/build-swap_verify.log" \
     gcc -O2 -Wall -Werror -static -o "$cache/image/swap_verify" "$repo/guest-driver/test/swap_verify.c"
-  for series in "${all_series[@]}"; do
-    build_guest_image "$series"
+  for one in "${series[@]}"; do
+    build_guest_image "$one"
   done
 }
 
+series=("$@")
+((${#series[@]})) || series=("${all_series[@]}")
 "$lab/fetch.sh"
-"$lab/module.sh" >/dev/null
+"$lab/module.sh" "${series[@]}" >/dev/null
 with_lock build build

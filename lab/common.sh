@@ -5,7 +5,7 @@
 #   $cache  what is downloaded or built; may be deleted at any time, is made again when needed
 #             apt/       a private apt state, so that the machine's own is not touched
 #             tools/     QEMU, Xen and programs for the images, unpacked
-#             kernel/    one unpacked kernel with its headers a series: kernel/6.1/...
+#             kernel/    one unpacked kernel with its headers a series: kernel/6.1/...; or a built one
 #             vmlinux/   the kernels as Xen boots them
 #             module/    guest-driver/ built, one folder a series
 #             image/     initramfs archives
@@ -16,7 +16,8 @@ repo=$(dirname "$lab")
 cache=${TMEM_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tmemd-lab}
 mkdir -p "$cache"
 
-# The kernel series that guests run; dom0 runs dom0_series.
+# The kernel series that guests run; dom0 runs dom0_series. One more, "debug", is built here
+# (debug-kernel.sh), for the scenarios that ask for it.
 all_series=(5.10 6.1 6.12)
 dom0_series=6.1
 
@@ -61,10 +62,15 @@ run_kmod() {
 
 # Runs a command quietly; its output is shown only if it fails: quietly LOG COMMAND...
 quietly() {
-  local log=$1
+  local log=$1 status
   shift
   mkdir -p "$(dirname "$log")"
-  if ! "$@" >"$log" 2>&1; then
+  # Not as a condition: a function then goes on after what fails in it.
+  set +e
+  (set -e && "$@") >"$log" 2>&1
+  status=$?
+  set -e
+  if ((status)); then
     tail -n 30 "$log" >&2
     die "failed: $* (the whole log is $log)"
   fi
@@ -80,7 +86,7 @@ with_lock() {
   ) 9>"$cache/.lock-$part"
 }
 
-is_series() { [[ " ${all_series[*]} " == *" $1 "* ]]; }
+is_series() { [[ " ${all_series[*]} debug " == *" $1 "* ]]; }
 
 # The release of an unpacked kernel, as uname -r prints it there: kernel_release 6.1
 kernel_release() { cat "$cache/kernel/$1/release"; }

@@ -57,5 +57,6 @@ series_to_build=("$@")
 ((${#series_to_build[@]})) || series_to_build=("${all_series[@]}")
 "$lab/fetch.sh"
 for series in "${series_to_build[@]}"; do
+  [[ $series != debug ]] || "$lab/debug-kernel.sh"
   with_lock "module-$series" build "$series"
 done

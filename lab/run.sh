@@ -18,7 +18,7 @@ set -euo pipefail
 (($#)) || die "which scenario? tools/xenlab list names them"
 
 # What no kernel may print while it works, whatever the scenario says of itself.
-crash='BUG: |Oops|kernel BUG at|WARNING: (CPU|possible)|general protection|Kernel panic|KASAN|kmemleak: [1-9]|Xen BUG|Panic on CPU|INFO: task .* blocked'
+crash='BUG: |BUG [^ ]+ \(|Oops|kernel BUG at|WARNING: |general protection|Kernel panic|kmemleak: [1-9]|Xen BUG|Panic on CPU|INFO: (task .* blocked|trying to register)'
 
 # But these, which guests print as well that swap to a disk and never saw the module. 6.1 on Xen
 # warns when it drops swapped pages, because paravirtualised page tables are changed lazily.
@@ -46,7 +46,11 @@ verdict() {
 run() {
   local name=${1%-*} series_now=${1##*-} log=$cache/log/$1.log start=$SECONDS status=0 initrd result
   load_scenario "$name"
-  prepare_scenario
+  [[ $series_now != debug ]] || time_limit=$((time_limit * 4))
+  if ! prepare_scenario; then
+    printf '%s  %-18s %4d s  %s\n' FAIL "$1" "$((SECONDS - start))" "what it needs could not be built"
+    return 1
+  fi
   initrd=$(scenario_initrd "$name" "$series_now")
   export -f run_tool boot tool tool_libraries die
   export cache dom0_series
@@ -72,7 +76,8 @@ for name in "$@"; do
   mapfile -t -O "${#runs[@]}" runs < <(expand "$name")
 done
 ((${#runs[@]})) || exit 1
-"$lab/build.sh"
+mapfile -t series < <(printf '%s\n' "${runs[@]##*-}" | sort -uV)
+"$lab/build.sh" "${series[@]}"
 mkdir -p "$cache/log"
 failed=0
 exec 8>"$cache/.lock-run"

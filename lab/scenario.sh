@@ -4,7 +4,8 @@
 #   dom0.sh     runs in dom0 (functions: lab/dom0/lib.sh); prints the verdict
 #   guest.sh    runs in each guest (functions: lab/guest/lib.sh)
 # dom0=systemd asks for the dom0 with systemd, where tmemd is installed with its unit; any other has
-# busybox, and the scenario starts tmemd itself.
+# busybox, and the scenario starts tmemd itself. guest=systemd asks for guests with systemd, where the
+# module is installed with its unit, and whose root disk is dom0's /dev/vda.
 # One processor (cpus) is quickest: dom0 and a guest then wake each other inside of the emulator, and
 # not by way of a busy machine's scheduler.
 # A scenario runs once for each kernel series that it names, as NAME-SERIES. Sourced.
@@ -13,7 +14,7 @@ scenarios=$lab/scenarios
 
 # load_scenario NAME: sets the variables of the scenario.
 load_scenario() {
-  summary='' dom0=busybox series=("${all_series[@]}") time_limit=300 memory=2048 cpus=1 programs=()
+  summary='' dom0=busybox guest=busybox series=("${all_series[@]}") time_limit=300 memory=2048 cpus=1 programs=()
   [[ -e $scenarios/$1/scenario ]] || die "there is no scenario '$1'; tools/xenlab list names them"
   . "$scenarios/$1/scenario"
 }
@@ -64,10 +65,16 @@ scenario_initrd() {
 # guest_archive NAME SERIES FOLDER: prints the archive itself.
 guest_archive() {
   local name=$1 series=$2 folder=$3
-  mkdir -p "$folder/lab"
-  install -m 644 "$scenarios/$name/guest.sh" "$folder/lab/"
+  local files=$folder base=$cache/image/guest-$series.cpio
+  if [[ $guest == systemd ]]; then
+    files=$folder/payload base=$cache/systemd/initramfs.cpio
+    mkdir -p "$files"
+    cp -a "$cache/image/systemd-guest/." "$files/"
+  fi
+  mkdir -p "$files/lab"
+  install -m 644 "$scenarios/$name/guest.sh" "$files/lab/"
   pack "$folder" "$folder.cpio"
-  cat "$cache/image/guest-$series.cpio" "$folder.cpio"
+  cat "$base" "$folder.cpio"
 }
 
 # programs_disk FOLDER DISK: the scenario's programs with their libraries, as a disk for guests: of
@@ -84,12 +91,14 @@ programs_disk() {
     -all-root -noI -noD -noF -noX -no-progress
 }
 
-# The root disk of the scenario's dom0; nothing if it has none.
+needs_systemd() { [[ $dom0 == systemd || $guest == systemd ]]; }
+
+# The disk that the emulated machine has; nothing if it has none.
 scenario_disk() {
-  [[ $dom0 != systemd ]] || echo "$cache/systemd/root.ext4"
+  ! needs_systemd || echo "$cache/systemd/root.ext4"
 }
 
 # What the scenario needs beyond the build that all share.
 prepare_scenario() {
-  [[ $dom0 != systemd ]] || "$lab/systemd.sh"
+  ! needs_systemd || "$lab/systemd.sh"
 }

@@ -10,9 +10,9 @@ set -euo pipefail
 . "$lab/scenario.sh"
 
 one=$(expand "${1:-smoke-$dom0_series}" | head -n 1)
-"$lab/build.sh"
+"$lab/build.sh" "${one##*-}"
 load_scenario "${one%-*}"
 prepare_scenario
 initrd=$(scenario_initrd "${one%-*}" "${one##*-}")
 trap 'rm -f "$initrd"' EXIT
-boot "$initrd" "$memory" "$cpus" lab.shell mon:stdio "$(scenario_disk)"
+boot "$initrd" "$memory" "$cpus" "lab.shell lab.scenario=$one" mon:stdio "$(scenario_disk)"

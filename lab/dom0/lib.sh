@@ -3,6 +3,10 @@
 # The scenario's verdict is what it prints: LAB-PASS or LAB-FAIL with a reason, LAB-FIGURE for what
 # was measured. Consoles of guests and the daemon's log appear on the same console, with a prefix.
 
+# Whether the guest's kernel is the one that watches everything, slowly.
+is_debug() { grep -q 'lab.scenario=[^ ]*-debug' /proc/cmdline; }
+! is_debug || patience=4
+
 say() {
   set_now
   echo "LAB-SAY $now $*"
@@ -81,6 +85,13 @@ daemon_counter() {
       -e "s/.*,\"$2\":\([0-9]*\),.*/\1/"
 }
 
+# has_served NAME PAGES: whether this daemon, since it started, put and got more pages than that.
+has_served() {
+  local puts gets
+  puts=$(daemon_counter "$1" puts_stored) gets=$(daemon_counter "$1" gets_found)
+  [ "$((${puts:-0} + ${gets:-0}))" -gt "$2" ]
+}
+
 # daemon_stored NAME KEY: of the guest's persistent pages, now (keys: pages, payload_bytes, ...)
 daemon_stored() {
   tmemctl --json show "$1" | tr -d ' \n' |
@@ -88,11 +99,19 @@ daemon_stored() {
       -e "s/.*,\"$2\":\([0-9]*\),.*/\1/"
 }
 
-# set_key PATH VALUE: a key of the daemon's in xenstore, and waits until it holds.
+# set_key NAME KEY NUMBER[M]: a guest's key in xenstore, and waits until it holds.
 set_key() {
-  check "write $1" xenstore-write "/tool/tmemd/$1" "$2"
-  sleep 1
-  ! xenstore-exists "/tool/tmemd/$1-error" || fail "$1: $(xenstore-read "/tool/tmemd/$1-error")"
+  local path
+  path=/tool/tmemd/guest/$(domid_of "$1")/$2
+  check "write $2" xenstore-write "$path" "$3"
+  case $3 in
+    *M) await 20 "$2=$3 of $1" has_setting "$1" "$2" $((${3%M} * 1048576)) ;;
+    *) await 20 "$2=$3 of $1" has_setting "$1" "$2" "$3" ;;
+  esac
+  ! xenstore-exists "$path-error" || fail "$2: $(xenstore-read "$path-error")"
+}
+has_setting() {
+  tmemctl --json show "$1" | tr -d ' \n' | sed 's/"pools":.*//' | grep -q "[{,]\"$2\":$3[,}]"
 }
 
 # share_of NAME KEY: what explain tells of its share in bytes, in MiB (keys: persistent_held,
@@ -170,14 +189,8 @@ guest_failed() { grep -aqE 'GUEST-FAIL|Kernel panic' "$(console_of "$1")"; }
 
 # await_guest SECONDS NAME TEXT: the scenario also fails if the guest gives up.
 await_guest() {
-  local end
-  set_now
-  end=$((now + $1))
-  until guest_said_or_failed "$2" "$3"; do
-    set_now
-    [ "$now" -lt "$end" ] || fail "not within $1 s: guest $2 says \"$3\""
-    await_news $((end - now))
-  done
+  wait_by await_news "$1" guest_said_or_failed "$2" "$3" ||
+    fail "not within $1 s: guest $2 says \"$3\""
   expect_no_failure "$2"
 }
 
@@ -203,6 +216,9 @@ guest_figure() {
 order() { check "order $2 to $1" xenstore-write "/local/domain/$(domid_of "$1")/data/order" "$2"; }
 
 guest_is_gone() { ! xl list "$1"; }
+
+# How often the guest's module connected, as it says itself.
+connections_of() { grep -ac 'connected, [0-9]* queues' "$(console_of "$1")"; }
 
 # A key of the guest's tmem device: backend_key NAME KEY, frontend_key NAME KEY
 backend_key() { xenstore-read "/local/domain/0/backend/tmem/$(domid_of "$1")/0/$2"; }

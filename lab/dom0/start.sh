@@ -2,7 +2,9 @@
 cd /
 . /lab/both.sh
 . /lab/lib.sh
-say "systemd is up: $(systemctl is-system-running --wait)"
+state=$(systemctl is-system-running --wait)
+[ "$state" = running ] || fail "systemd is $state: $(systemctl --failed --no-legend --plain | xargs)"
+say "systemd is up"
 (. /lab/dom0.sh) || echo "LAB-FAIL the scenario ended with status $?"
 epilogue
 poweroff -f

@@ -9,7 +9,7 @@ expect "pages stored under the cap" "$stored" -gt 0
 expect "pages refused above the cap" "$refused" -gt 0
 expect "refused pages on the disk" "$(guest_figure g1 disk_writes)" -gt 0
 
-set_key "guest/$(domid_of g1)/cap" 200M
+set_key g1 cap 200M
 order g1 again
 await_guest 300 g1 "second round"
 figure "then_stored=$(($(daemon_counter g1 puts_stored) - stored))"

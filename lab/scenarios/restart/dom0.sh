@@ -6,22 +6,13 @@ mount -t tmpfs -o size=384M store /run/store
 
 serve() { start_tmemd --capacity 256M --set store.path=/run/store; }
 
-# Pages put and got since this daemon started; nothing before it knows the guest.
-has_served() {
-  local puts gets
-  puts=$(daemon_counter g1 puts_stored) gets=$(daemon_counter g1 gets_found)
-  [ "$((${puts:-0} + ${gets:-0}))" -gt "$1" ]
-}
-
-connections_of() { grep -ac 'connected, [0-9]* queues' "$(console_of "$1")"; }
-
 serve
 create_guest g1 "memory = 128" "$(make_disk g1 256)"
 await_guest 200 g1 "swaps to"
 found=0 stored=0 n=0
 while [ "$n" -lt "$kills" ]; do
   # A different amount of traffic each time, so that death finds other work under way.
-  await 120 "the guest is served after kill $n" has_served $((200 + 37 * n))
+  await 120 "the guest is served after kill $n" has_served g1 $((200 + 37 * n))
   expect_no_failure g1
   stored=$((stored + $(daemon_counter g1 puts_stored)))
   found=$((found + $(daemon_counter g1 gets_found)))
@@ -31,7 +22,7 @@ while [ "$n" -lt "$kills" ]; do
   n=$((n + 1))
   serve
 done
-await 120 "the guest is served after the last kill" has_served 200
+await 120 "the guest is served after the last kill" has_served g1 200
 is_connected g1 || fail "the guest is not connected after the last kill"
 
 order g1 leave

@@ -57,10 +57,10 @@ await 100 "the guest that behaves swaps" eval '[ "$(share_of modest persistent_h
 admitted 200 "one wants little" one_is_modest
 order modest set-96
 admitted 300 "both want all" both_want_all
-set_key "guest/$(domid_of modest)/weight" 300
+set_key modest weight 300
 modest_weight=300
 admitted 300 "weights 100 and 300" both_want_all
-set_key "guest/$(domid_of hog)/reserve" 12M
+set_key hog reserve 12M
 hog_reserve=12
 admitted 300 "the hog has a reserve of 12" both_want_all
 

@@ -27,9 +27,10 @@ fi
 swap_on
 check "swap_verify" swap_verify 16 5
 say "$(cat /tmp/check.out)"
+check "tmem-guest-setup status" tmem-guest-setup status
 swap_off
 sleep 1
 print_counters
 say "swapped"
 wait_for_order 60 leave
-has_frontswap || unload_module
+has_frontswap || check "tmem-guest-setup stop" tmem-guest-setup stop

@@ -1,0 +1,1 @@
+../restart/guest.sh
