@@ -27,19 +27,24 @@ std::shared_ptr<const Policy> SmartAlloc::Learn(const HostMemory& host,
                                                 std::span<const Observation> observations,
                                                 std::chrono::duration<double>) const {
   auto targets = TargetsNow(host, claims, targets_, HasTarget);
-  const double mean_weight =
-      WeightsOf(claims, HasTarget) / static_cast<double>(std::ranges::count_if(claims, HasTarget));
+  double weights = 0;  // of those who ask for more
+  for (size_t i = 0; i < claims.size(); ++i) {
+    if (HasTarget(claims[i]) && observations[i].refused > 0) weights += claims[i].terms.weight;
+  }
   const double step = host.capacity * kStep;
   for (size_t i = 0; i < claims.size(); ++i) {
-    if (!HasTarget(claims[i])) continue;
+    const Claim& claim = claims[i];
+    if (!HasTarget(claim)) continue;
     double& target = targets[i].segments;
     if (observations[i].refused > 0) {
-      target += step * claims[i].terms.weight / mean_weight;
-    } else if (target - claims[i].persistent > step) {
-      target -= target * kStep;
+      const double more = step * claim.terms.weight / weights;
+      const double most = std::min<double>(claim.terms.cap, MostFor(claim.persistent, more));
+      target = std::max(target, std::min(target + more, most));
+    } else if (target - claim.persistent > step) {
+      target = std::max<double>(target - target * kStep, claim.terms.reserve);
     }
   }
-  FitInto(host.capacity, targets);
+  FitInto(host.capacity, claims, targets);
   return std::shared_ptr<const Policy>(new SmartAlloc(std::move(targets)));
 }
 

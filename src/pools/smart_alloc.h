@@ -1,8 +1,13 @@
 // The policy of SmarTmem (Garrido, Nishtala, Carpenter, IPDPSW 2019), algorithm "smart-alloc": a
 // manager moves each guest's target of persistent memory once an interval. Who had puts refused
 // gets more, who leaves its target unused gives back some of it, and if the targets together exceed
-// the capacity all are scaled down. Here with weights, which the original lacks: what is added is
-// in proportion to them, and so is a newcomer's first target. A reserve is a target's least.
+// the capacity all are scaled down. What the original lacks:
+//
+// - Weights. Those who were refused divide one step by them, and so is a newcomer's first target.
+// - Reserves and caps are a target's least and most.
+// - A target is raised only as far as it can be had (MostFor). Without that, targets on small hosts
+//   swung by a quarter of the memory for good: a guest refused for others' reserves, or for pages
+//   that others had yet to flush, was raised all the time at the cost of the rest.
 //
 // A value, as every Policy.
 #ifndef TMEM_POOLS_SMART_ALLOC_H_
@@ -20,7 +25,7 @@ namespace tmem {
 
 class SmartAlloc final : public Policy {
  public:
-  // Of the capacity, what guests of equal weight add at once; and of a target, what is given back.
+  // Of the capacity, what all add at once together; and of a target, what is given back at once.
   // The original's evaluation found 2% to serve graph analytics and synthetic loads alike.
   static constexpr double kStep = 0.02;
 

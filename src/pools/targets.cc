@@ -1,5 +1,7 @@
 #include "pools/targets.h"
 
+#include <algorithm>
+
 namespace tmem {
 
 double WeightsOf(std::span<const Claim> claims, TakesPart takes_part) {
@@ -8,11 +10,34 @@ double WeightsOf(std::span<const Claim> claims, TakesPart takes_part) {
   return sum;
 }
 
-void FitInto(double capacity, std::span<Target> targets) {
-  double sum = 0;
-  for (const Target& target : targets) sum += target.segments;
-  if (sum <= capacity) return;
-  for (Target& target : targets) target.segments *= capacity / sum;
+void FitInto(double capacity, std::span<const Claim> claims, std::span<Target> targets) {
+  // Whom scaling would bring below its reserve keeps that, and the others are scaled further.
+  std::vector<bool> at_reserve(targets.size(), false);
+  double factor = 1;
+  for (bool again = true; again;) {
+    double left = capacity;
+    double scaled = 0;
+    for (size_t i = 0; i < targets.size(); ++i) {
+      if (at_reserve[i]) {
+        left -= claims[i].terms.reserve;
+      } else {
+        scaled += targets[i].segments;
+      }
+    }
+    left = std::max(left, 0.0);
+    if (scaled <= left) return;
+    factor = left / scaled;
+    again = false;
+    for (size_t i = 0; i < targets.size(); ++i) {
+      const uint32_t reserve = claims[i].terms.reserve;
+      if (at_reserve[i] || targets[i].segments * factor >= reserve) continue;
+      at_reserve[i] = again = true;
+      targets[i].segments = reserve;
+    }
+  }
+  for (size_t i = 0; i < targets.size(); ++i) {
+    if (!at_reserve[i]) targets[i].segments *= factor;
+  }
 }
 
 std::vector<Target> TargetsNow(const HostMemory& host, std::span<const Claim> claims,
@@ -27,8 +52,10 @@ std::vector<Target> TargetsNow(const HostMemory& host, std::span<const Claim> cl
     } else {
       targets[i].segments = double{1} * host.capacity * claims[i].terms.weight / weights;
     }
+    const Terms& terms = claims[i].terms;
+    targets[i].segments = std::clamp<double>(targets[i].segments, terms.reserve, terms.cap);
   }
-  FitInto(host.capacity, targets);
+  FitInto(host.capacity, claims, targets);
   return targets;
 }
 

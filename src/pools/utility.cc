@@ -1,7 +1,7 @@
 #include "pools/utility.h"
 
 #include <algorithm>
-#include <cmath>
+#include <functional>
 
 namespace tmem {
 
@@ -19,31 +19,35 @@ double UsedBy(const Claim& claim) {
   return held * (1 + kHeadroom) + 1;
 }
 
-// One that may give or take.
+// One that may take, or give.
 struct Party {
-  size_t index;
-  double worth;  // saved by one segment more, times weight
-  double spare;  // above its floor
-  double room;   // below its cap, at most a step
+  Target* target;
+  double worth = 0;  // of one segment more, times weight
+  double cost = 0;   // of one segment less; at least the worth
+  double spare = 0;  // above its floor
+  double room = 0;   // below what it may have, at most a step
 };
 
-// From those who come last to those who come first. REQUIRES: sorted, the most worth first.
-void Move(std::span<Party> parties, std::span<Target> targets) {
-  size_t to = 0;
-  size_t from = parties.size();
-  while (from > to + 1) {
-    Party& taker = parties[to];
-    Party& giver = parties[from - 1];
-    if (taker.worth <= giver.worth * Utility::kMargin) return;
-    const double amount = std::min(taker.room, giver.spare);
-    targets[taker.index].segments += amount;
-    targets[giver.index].segments -= amount;
-    taker.room -= amount;
-    giver.spare -= amount;
-    if (taker.room <= giver.spare) {
-      ++to;
+// Who gains most takes from who loses least: `unused` segments first, which cost nobody anything.
+void Move(std::vector<Party> takers, double unused) {
+  Target nobody;
+  std::vector<Party> givers = takers;
+  givers.push_back({.target = &nobody, .cost = -1, .spare = unused});
+  std::ranges::stable_sort(takers, std::greater(), &Party::worth);
+  std::ranges::stable_sort(givers, std::less(), &Party::cost);
+  auto taker = takers.begin();
+  auto giver = givers.begin();
+  while (taker != takers.end() && giver != givers.end()) {
+    if (taker->worth <= giver->cost * Utility::kMargin) return;
+    const double amount = std::min(taker->room, giver->spare);
+    taker->target->segments += amount;
+    giver->target->segments -= amount;
+    taker->room -= amount;
+    giver->spare -= amount;
+    if (taker->room <= giver->spare) {
+      ++taker;
     } else {
-      --from;
+      ++giver;
     }
   }
 }
@@ -74,6 +78,7 @@ std::shared_ptr<const Policy> Utility::Learn(const HostMemory& host, std::span<c
   const double weights = WeightsOf(claims, HasTarget);
   const double step = host.capacity * kStep;
   std::vector<Party> parties;
+  double unused = host.capacity;
   for (size_t i = 0; i < claims.size(); ++i) {
     if (!HasTarget(claims[i])) continue;
     const Terms& terms = claims[i].terms;
@@ -83,16 +88,17 @@ std::shared_ptr<const Policy> Utility::Learn(const HostMemory& host, std::span<c
     const double part = double{1} * host.capacity * terms.weight / weights;
     double floor = std::max<double>(terms.reserve, part * kFloor);
     if (!observations[i].saved) floor = std::max(floor, UsedBy(claims[i]));
-    parties.push_back({.index = i,
-                       .worth = target.gain * terms.weight,
+    const uint32_t held = claims[i].persistent + claims[i].ephemeral;
+    const double most = std::min<double>(terms.cap, MostFor(held, step));
+    parties.push_back({.target = &target,
+                       .worth = std::min(target.gain, news) * terms.weight,
+                       .cost = std::max(target.gain, news) * terms.weight,
                        .spare = std::clamp(target.segments - floor, 0.0,
                                            std::min(step, target.segments * kGiven)),
-                       .room = std::clamp(terms.cap - target.segments, 0.0, step)});
+                       .room = std::clamp(most - target.segments, 0.0, step)});
+    unused -= target.segments;
   }
-  std::ranges::sort(parties, [](const Party& a, const Party& b) {
-    return a.worth != b.worth ? a.worth > b.worth : a.index < b.index;
-  });
-  Move(parties, targets);
+  Move(std::move(parties), std::max(unused, 0.0));
   return std::shared_ptr<const Policy>(new Utility(std::move(targets)));
 }
 

@@ -2,12 +2,17 @@
 // as its ghosts tell (ghosts.h), times its weight. After Cliffhanger (Cidon and others, NSDI 2016)
 // and Memshare (ATC 2017), whose reserved part is the floor here.
 //
-// Once an interval those whom another segment would save most take a step from those whom it would
-// save least, as long as the difference is worth it. Each target is of both classes together: what
+// Once an interval those whom another segment would save most take a step from those who would
+// lose least, as long as the difference is worth it. Each target is of both classes together: what
 // persistent pages may take, and what they leave of it decides whose ephemeral pages go. Who lost
 // no page has nothing to be learned of: it gives what it does not use. None falls below its
 // reserve, or below a part of its share by weight, so that nobody starves and each can be learned
-// about.
+// about. What nobody has, because a guest left or is at its cap, is there for the taking.
+//
+// So that targets come to rest: what a segment is worth to its taker is the lesser of the latest
+// figure and the mean of all, what it costs its giver the larger, for a mean alone goes on for a
+// while when there is nothing to be gained any more; and a target is raised only as far as it can
+// be had (MostFor).
 //
 // A value, as every Policy.
 #ifndef TMEM_POOLS_UTILITY_H_

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pools/smart_alloc.h"
+#include "pools/utility.h"
 
 namespace tmem {
 namespace {
@@ -162,6 +163,55 @@ RC_GTEST_PROP(EveryPolicy, LeavesReservesToTheirOwners, ()) {
   for (size_t i = 0; i < scene.claims.size(); ++i) {
     while (scene.claims[i].persistent < scene.claims[i].terms.reserve) RC_ASSERT(take(i));
   }
+}
+
+// ---- smart-alloc, utility ----
+
+// Whatever they saw: what they entitle guests to can be had at once, and nobody's part is above its
+// cap.
+RC_GTEST_PROP(Learners, EntitleToWhatTheHostHas, ()) {
+  auto scene = *AnyScene(rc::gen::element(PolicyKind::kSmartAlloc, PolicyKind::kUtility));
+  std::shared_ptr<const Policy> policy = MakePolicy(scene.settings);
+  for (int second = 0; second < 20; ++second) {
+    std::vector<Observation> observed(scene.claims.size());
+    for (Observation& one : observed) {
+      one.refused = *rc::gen::element(0u, 1u, 1000u);
+      if (*rc::gen::arbitrary<bool>()) one.saved = *rc::gen::inRange(0, 1000);
+    }
+    policy = policy->Learn(scene.host, scene.claims, observed, seconds(1));
+    uint64_t entitled = 0;
+    uint64_t reserves = 0;
+    const auto allotments = scene.Allot(*policy);
+    for (size_t i = 0; i < allotments.size(); ++i) {
+      RC_ASSERT(allotments[i].persistent() >= scene.claims[i].terms.reserve);
+      RC_ASSERT(allotments[i].persistent() <= scene.claims[i].terms.cap);
+      entitled += allotments[i].persistent();
+      reserves += allotments[i].reserve;
+    }
+    RC_ASSERT(entitled <= std::max<uint64_t>(scene.host.capacity, reserves));
+  }
+}
+
+// A target that others' pages or reserves keep from being had is not raised further and further.
+RC_GTEST_PROP(Learners, RunNotAheadOfWhatIsHeld, ()) {
+  constexpr uint32_t kCapacity = 400;
+  constexpr double kStep = 0.02 * kCapacity;
+  static_assert(SmartAlloc::kStep == 0.02 && Utility::kStep == 0.02);
+  const auto kind = *rc::gen::element(PolicyKind::kSmartAlloc, PolicyKind::kUtility);
+  Scene scene{.host = {.capacity = kCapacity},
+              .claims = {{.terms = {.weight = *rc::gen::inRange(1u, 100u)}, .tenant = 1},
+                         {.persistent = 300, .tenant = 2}},
+              .settings = {.kind = kind}};
+  scene.claims[0].persistent = *rc::gen::inRange(0u, 100u);
+  std::shared_ptr<const Policy> policy = MakePolicy(scene.settings);
+  const uint64_t first = scene.Allot(*policy)[0].persistent();
+  for (int second = 0; second < 100; ++second) {
+    policy = policy->Learn(scene.host, scene.claims,
+                           std::vector<Observation>{{.refused = 100, .saved = 100}, {.saved = 0}},
+                           seconds(1));
+  }
+  RC_ASSERT(scene.Allot(*policy)[0].persistent() <=
+            std::max<uint64_t>(first, scene.claims[0].persistent + 1 + kStep));
 }
 
 // ---- surrender, max-min ----
@@ -332,6 +382,85 @@ RC_GTEST_PROP(SmartAlloc, SettlesWithinItsStep, ()) {
   for (size_t g = 0; g < least.size(); ++g) {
     RC_ASSERT(most[g].share - least[g].share <= 3 * kCapacity * SmartAlloc::kStep);
   }
+}
+
+// ---- utility ----
+
+// One interval after the other, in which guests hold all that they are entitled to.
+class UtilityRun {
+ public:
+  explicit UtilityRun(std::vector<Terms> terms) {
+    scene_.host.capacity = 100;
+    for (const Terms& one : terms) {
+      scene_.claims.push_back({.terms = one, .tenant = scene_.claims.size() + 1});
+    }
+  }
+  std::vector<Claim>& claims() { return scene_.claims; }
+  // What a segment more would save of each; what they are entitled to after so long.
+  std::vector<uint64_t> After(int intervals, const std::vector<std::optional<double>>& saved) {
+    std::vector<Observation> observed;
+    for (const auto& one : saved) observed.push_back({.saved = one});
+    std::vector<uint64_t> entitled(saved.size());
+    for (int i = 0; i < intervals; ++i) {
+      policy_ = policy_->Learn(scene_.host, scene_.claims, observed, seconds(1));
+      const auto allotments = scene_.Allot(*policy_);
+      for (size_t guest = 0; guest < saved.size(); ++guest) {
+        entitled[guest] = allotments[guest].persistent();
+        scene_.claims[guest].persistent = static_cast<uint32_t>(entitled[guest]);
+      }
+    }
+    return entitled;
+  }
+
+ private:
+  Scene scene_;
+  std::shared_ptr<const Policy> policy_ = std::make_shared<Utility>();
+};
+
+TEST(Utility, TakesFromWhoLosesLeast) {
+  UtilityRun run(std::vector<Terms>(3));
+  const auto entitled = run.After(10, {100, 10, 50});
+  EXPECT_GT(entitled[0], 45);
+  EXPECT_LT(entitled[1], 20);
+  EXPECT_GE(entitled[2], 30);
+}
+
+TEST(Utility, LeavesWhatIsWorthAboutTheSameWhereItIs) {
+  UtilityRun run(std::vector<Terms>(2));
+  EXPECT_EQ(run.After(20, {100, 81}), (std::vector<uint64_t>{50, 50}));
+}
+
+TEST(Utility, LeavesReservesAndAPartByWeight) {
+  UtilityRun run({{}, {.reserve = 20}, {}});
+  EXPECT_EQ(run.After(500, {100, 0, 0}), (std::vector<uint64_t>{77, 20, 2}));
+}
+
+TEST(Utility, WhoLostNothingGivesWhatItDoesNotUse) {
+  UtilityRun run(std::vector<Terms>(2));
+  run.claims()[1].persistent = 20;
+  EXPECT_GE(run.After(1, {0, {}})[1], 48);
+  UtilityRun idle(std::vector<Terms>(2));
+  for (int i = 0; i < 100; ++i) {
+    idle.After(1, {10, {}});
+    idle.claims()[1].persistent = 20;
+  }
+  EXPECT_EQ(idle.After(1, {10, {}})[1], 23) << "an eighth and one segment more than it holds";
+}
+
+// The mean of what was saved goes on for a while after there is nothing to be saved any more: until
+// then memory went on to who did not need it.
+TEST(Utility, TakesNothingForWhatIsSavedNoMore) {
+  UtilityRun run(std::vector<Terms>(2));
+  const auto before = run.After(10, {100'000, 10});
+  EXPECT_EQ(run.After(10, {0, 10}), before);
+}
+
+// What a guest had that left, and what one may not have that is at its cap, was nobody's.
+TEST(Utility, WhatNobodyHasGoesToWhoAsksForIt) {
+  UtilityRun run({{}, {}, {.cap = 10}});
+  run.After(1, {0, 0, 0});
+  run.claims()[1].terms = {.weight = 0};
+  EXPECT_EQ(run.After(100, {0, {}, 0}), (std::vector<uint64_t>{90, 0, 10}));
 }
 
 }  // namespace
