@@ -88,6 +88,7 @@ struct Dictionary::Digest {
   };
 
   DictionaryId id = kNoDictionary;
+  uint64_t fingerprint = 0;
   std::vector<std::byte> image;
   // The rest refers to bytes of the image.
   std::span<const std::byte> content;
@@ -120,6 +121,7 @@ Result<std::shared_ptr<const Dictionary>> Dictionary::Load(std::span<const std::
   if (!id) return std::unexpected(id.error());
   auto digest = std::make_unique<Digest>();
   digest->id = *id;
+  digest->fingerprint = ChecksumOf(*id, image.subspan(sizeof(ImageHeader)));
   digest->image.assign(image.begin(), image.end());
   const auto body = std::span<const std::byte>(digest->image).subspan(sizeof(ImageHeader));
   const size_t tables = ZDICT_getDictHeaderSize(body.data(), body.size());
@@ -165,6 +167,7 @@ Result<std::shared_ptr<const Dictionary>> Dictionary::Train(DictionaryId id,
 }
 
 DictionaryId Dictionary::id() const { return digest_->id; }
+uint64_t Dictionary::fingerprint() const { return digest_->fingerprint; }
 std::span<const std::byte> Dictionary::image() const { return digest_->image; }
 std::span<const std::byte> Dictionary::content() const { return digest_->content; }
 const LZ4_streamHC_u* Dictionary::lz4_compressor() const { return digest_->lz4_compressor.get(); }

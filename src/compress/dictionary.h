@@ -61,6 +61,8 @@ class Dictionary {
   Dictionary& operator=(const Dictionary&) = delete;
 
   DictionaryId id() const;
+  // Tells it from any other, of the same id or not.
+  uint64_t fingerprint() const;
   // With which pages are compressed; nullopt: this one only reads.
   std::optional<DenseCodec> codec() const { return codec_; }
   // The plain bytes that Load reads, little-endian: "tmemdict", version (u32), id (u32), length of

@@ -7,8 +7,12 @@
 
 namespace tmem {
 
-uint32_t Checksum(std::span<const std::byte> payload) {
-  return static_cast<uint32_t>(XXH3_64bits(payload.data(), payload.size()));
+uint32_t Checksum(std::span<const std::byte> payload, const Dictionary* dictionary) {
+  if (dictionary == nullptr) {
+    return static_cast<uint32_t>(XXH3_64bits(payload.data(), payload.size()));
+  }
+  return static_cast<uint32_t>(
+      XXH3_64bits_withSeed(payload.data(), payload.size(), dictionary->fingerprint()));
 }
 
 }  // namespace tmem

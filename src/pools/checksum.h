@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <span>
 
+#include "compress/dictionary.h"
+
 namespace tmem {
 
-// The low half of XXH3's 64 bits.
-uint32_t Checksum(std::span<const std::byte> payload);
+// The low half of XXH3's 64 bits, seeded with the fingerprint of the dictionary that the payload
+// was made with: with another one it would decode to another page.
+uint32_t Checksum(std::span<const std::byte> payload, const Dictionary* dictionary = nullptr);
 
 }  // namespace tmem
 

@@ -270,7 +270,8 @@ GetStatus Keyspace::Get(const PageRef& ref, PageClass page_class, Removal remova
     ++shard.counters.gets_found;
   }
 
-  bool good = page_class == PageClass::kEphemeral || Checksum(payload) == checksum;
+  bool good =
+      page_class == PageClass::kEphemeral || Checksum(payload, dictionary.get()) == checksum;
   // A raw page that was copied out is in place already.
   good = good && (payload.data() == page.data() ||
                   codec.Decompress(location.codec(), payload, page, dictionary.get()));

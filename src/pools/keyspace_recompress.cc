@@ -129,7 +129,8 @@ void Keyspace::Recompress(PageName name, CompressMode mode, PageCodec& codec) {
                            memory_.crowded() ? Heap::Growth::kForbidden : Heap::Growth::kAllowed);
     if (!slot) return;
   }
-  const uint32_t checksum = page_class == PageClass::kPersistent ? Checksum(payload.bytes) : 0;
+  const uint32_t checksum =
+      page_class == PageClass::kPersistent ? Checksum(payload.bytes, dictionary.get()) : 0;
 
   Freed freed(within);
   Partition& partition = *partitions_[name.object % kPartitions];

@@ -33,8 +33,11 @@ std::optional<PageClass> Keyspace::ClassOf(Location location) const {
 
 bool Keyspace::Verifies(Location location) const {
   const Heap& within = heaps_[static_cast<size_t>(PageClass::kPersistent)];
-  return Checksum({within.PayloadOf(location), location.length()}) ==
-         within.HeaderOf(location).checksum;
+  const RecordHeader& header = within.HeaderOf(location);
+  const auto dictionary =
+      NeedsDictionary(location.codec()) ? dictionaries_.Find(header.dictionary) : nullptr;
+  return Checksum({within.PayloadOf(location), location.length()}, dictionary.get()) ==
+         header.checksum;
 }
 
 }  // namespace tmem

@@ -48,7 +48,7 @@ struct RecordHeader {
   std::atomic<uint64_t> state;
   uint32_t object;    // number in its keyspace
   uint32_t index;     // page index in the object
-  uint32_t checksum;  // XXH3 of the payload, low half; persistent records only
+  uint32_t checksum;  // as Checksum (checksum.h); persistent records only
   uint16_t length;    // of the payload, bytes
   Codec codec;
   DictionaryId dictionary;  // of the owner's; kNoDictionary unless the codec needs one

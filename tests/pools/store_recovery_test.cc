@@ -336,6 +336,50 @@ TEST_F(StoreRecoveryTest, PagesInEveryTierAreFoundAgain) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_.FileOf("dictionaries")));
 }
 
+// What a dictionary made cannot be read without it, and never with another one: not even when the
+// guest's next dictionary takes the lost one's number.
+TEST_F(StoreRecoveryTest, PagesOfALostDictionaryAreErrorsAndNeverWrong) {
+  constexpr uint32_t kPages = Dictionary::kMaxSamples;
+  GuestSettings settings;
+  for (auto& mode : settings.compress) mode = CompressMode::kAuto;
+  settings.dense_after = 1;
+  settings.compress_cpu = 100;
+  auto guest = TakeUp(3, 33, settings);
+  const PoolId pool = NewPool(guest, kPersistent);
+  const auto make_dense = [&](uint64_t pages) {
+    const uint64_t before = StatsOf(3).recompressed.made_dense;
+    for (TimePoint now{}; StatsOf(3).recompressed.made_dense < before + pages;) {
+      now = std::max(store_->Recompress(now, codec_), now + std::chrono::milliseconds(10));
+    }
+  };
+  for (uint32_t i = 0; i < kPages; ++i) {
+    ASSERT_EQ(Put(guest, pool, 1, i, i, PageLook::kText), PutStatus::kStored);
+  }
+  make_dense(1);
+  const uint64_t dense = StatsOf(3).stored[1].dense;
+  guest.reset();
+  store_.reset();
+  std::filesystem::remove_all(folder_.FileOf("dictionaries"));
+
+  Reopen();
+  guest = TakeUp(3, 33, settings);
+  for (uint32_t i = 0; i < kPages; ++i) {  // other pages, so another dictionary
+    ASSERT_EQ(Put(guest, pool, 2, i, i + kPages, PageLook::kText), PutStatus::kStored);
+  }
+  make_dense(1);
+  uint64_t corrupt = 0;
+  for (uint32_t i = 0; i < kPages; ++i) {
+    if (Get(guest, pool, 1, i) == GetStatus::kCorrupt) {
+      ++corrupt;
+    } else {
+      ASSERT_TRUE(Has(guest, pool, 1, i, i, PageLook::kText));
+    }
+    ASSERT_TRUE(Has(guest, pool, 2, i, i + kPages, PageLook::kText));
+  }
+  EXPECT_EQ(corrupt, dense);
+  EXPECT_EQ(store_->Scrub(PageCount(1'000'000)).size(), dense);
+}
+
 // Format 1 had no dictionaries and is otherwise the same.
 TEST_F(StoreRecoveryTest, TheVersionBeforeIsReadAndBecomesThisOne) {
   auto guest = TakeUp(3, 33);
