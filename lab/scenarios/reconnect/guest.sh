@@ -16,6 +16,7 @@ for round in 1 2 3; do
   fi
   swap_off
   unload_module
+  [ $round != 3 ] || expect_clean_kernel
   say "round $round unloaded"
 done
 load_module $mode
