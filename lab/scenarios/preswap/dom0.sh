@@ -3,7 +3,7 @@
 start_tmemd --capacity 384M
 create_guest g1 "memory = 100" "$(make_disk g1 512)"
 await_guest 120 g1 "swaps to"
-await_guest 480 g1 "finished"
+await_guest 1000 g1 "finished"
 for name in puts_stored gets_found puts_no_memory corrupt; do
   figure "$name=$(daemon_counter g1 $name)"
 done

@@ -3,7 +3,7 @@ start_tmemd --capacity 128M
 create_guest g1 "$(make_disk g1 128)"
 await_guest 120 g1 "connected"
 await 10 "both sides are Connected" is_connected g1
-await_guest 200 g1 "swapped"
+await_guest 400 g1 "swapped"
 agree g1 succ_stores puts_stored
 agree g1 loads gets_found
 expect "pages put" "$(daemon_counter g1 puts_stored)" -gt 0
