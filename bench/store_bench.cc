@@ -316,53 +316,87 @@ void AutoPut(State& state, AutoBed& bed) {
 
 // ---- two guests on two threads ----
 
+// Has a second thread do at the same time what the first one does.
+class TwoThreads {
+ public:
+  using Work = std::function<void(uint16_t thread, FastRandom& random)>;
+
+  TwoThreads() : second_([this] { Second(); }) {}
+  ~TwoThreads() {
+    work_ = nullptr;
+    turn_.arrive_and_wait();
+    second_.join();
+  }
+  TwoThreads(const TwoThreads&) = delete;
+  TwoThreads& operator=(const TwoThreads&) = delete;
+
+  void OneDoes(const Work& work) { work(0, random_); }
+  void BothDo(const Work& work) {
+    work_ = &work;
+    turn_.arrive_and_wait();
+    work(0, random_);
+    turn_.arrive_and_wait();
+  }
+
+ private:
+  void Second() {
+    FastRandom random(2);
+    for (;;) {
+      turn_.arrive_and_wait();
+      if (work_ == nullptr) return;
+      (*work_)(1, random);
+      turn_.arrive_and_wait();
+    }
+  }
+
+  FastRandom random_{1};
+  std::barrier<> turn_{2};
+  const Work* work_ = nullptr;  // written and read on different sides of the barrier
+  std::thread second_;
+};
+
 // Rounds of one thread alone and of two at once: ns a put, of which two get `speedup` times as many
-// done.
+// done; `copy_speedup` is the same of copies of random pages, which share nothing but the machine.
 void TwoGuests(State& state) {
   constexpr uint32_t kPages = kOneGiB / 4;
+  constexpr uint32_t kLongRound = 4 * kRound;  // waking a thread takes its time
   FilledStore filled(kPages, kPersistent, CompressMode::kOff, 2);
   PageBuffer source(kPages);
+  PageBuffer target(kPages);
   for (uint32_t page = 0; page < kPages; ++page) {
     for (const uint16_t guest : {uint16_t{0}, uint16_t{1}}) {
       filled.Put(page, source.page(page), guest);
     }
   }
-  const auto round = [&](uint16_t guest, FastRandom& random, Rounds& rounds) {
-    rounds.Time(kRound, [&](uint32_t) {
+  const TwoThreads::Work puts = [&](uint16_t guest, FastRandom& random) {
+    for (uint32_t i = 0; i < kLongRound; ++i) {
       filled.Put(random.Below(kPages), source.page(random.Below(kPages)), guest);
-    });
+    }
+  };
+  const TwoThreads::Work copies = [&](uint16_t, FastRandom& random) {
+    for (uint32_t i = 0; i < kLongRound; ++i) {
+      std::copy_n(source.page(random.Below(kPages)).data(), kPageSize,
+                  target.page(random.Below(kPages)).data());
+    }
   };
 
-  std::barrier turn(2);
-  bool done = false;  // written and read on different sides of the barrier
-  std::thread second([&] {
-    FastRandom random(2);
-    Rounds rounds;
-    for (;;) {
-      turn.arrive_and_wait();
-      if (done) return;
-      round(1, random, rounds);
-      turn.arrive_and_wait();
-    }
-  });
-  FastRandom random(1);
-  Rounds ignored;
+  TwoThreads threads;
   Rounds alone;
   Rounds together;
+  Rounds copies_alone;
+  Rounds copies_together;
   for (auto _ : state) {
-    alone.TimeOnce([&] { round(0, random, ignored); });
-    state.SetIterationTime(together.TimeOnce([&] {
-      turn.arrive_and_wait();
-      round(0, random, ignored);
-      turn.arrive_and_wait();
-    }) / (2 * kRound));
+    copies_alone.TimeOnce([&] { threads.OneDoes(copies); });
+    copies_together.TimeOnce([&] { threads.BothDo(copies); });
+    alone.TimeOnce([&] { threads.OneDoes(puts); });
+    state.SetIterationTime(together.TimeOnce([&] { threads.BothDo(puts); }) / (2 * kLongRound));
   }
-  done = true;
-  turn.arrive_and_wait();
-  second.join();
-  state.counters["ns"] = together.MedianNs() / (2 * kRound);
-  state.counters["yardstick_ns"] = alone.MedianNs() / kRound;
+  state.counters["ns"] = together.MedianNs() / (2 * kLongRound);
+  state.counters["yardstick_ns"] = alone.MedianNs() / kLongRound;
   state.counters["speedup"] = 2 * alone.MedianNs() / together.MedianNs();
+  state.counters["copy_ns"] = copies_together.MedianNs() / (2 * kLongRound);
+  state.counters["copy_yardstick_ns"] = copies_alone.MedianNs() / kLongRound;
+  state.counters["copy_speedup"] = 2 * copies_alone.MedianNs() / copies_together.MedianNs();
 }
 
 // ---- the list ----
