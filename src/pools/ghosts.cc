@@ -60,14 +60,28 @@ void Ghosts::Missed(uint64_t hash) {
   Ghost* const ghost = Find(bucket, hash);
   if (ghost == nullptr) return;
   hits_ += AgeOf(*ghost) < kYoung;
-  *ghost = bucket.ghosts[--bucket.used];  // it may come back only as a page
+  Remove(bucket, *ghost);  // it may come back only as a page
+}
+
+void Ghosts::Stored(uint64_t hash) {
+  if (!InSample(hash)) return;
+  MutexLock lock(mutex_);
+  if (!buckets_) return;
+  Bucket& bucket = BucketOf(hash);
+  Ghost* const ghost = Find(bucket, hash);
+  if (ghost == nullptr) return;
+  if (AgeOf(*ghost) < kGhosts) {
+    ++hits_;
+    ++stored_;
+  }
+  Remove(bucket, *ghost);
 }
 
 uint32_t Ghosts::Extent() const {
   if (page_class_ == PageClass::kEphemeral) {
     return static_cast<uint32_t>(std::min<uint64_t>(serial_, kYoung));
   }
-  uint32_t live = 0;
+  uint32_t live = stored_;
   for (const Bucket& bucket : *buckets_) {
     for (uint8_t i = 0; i < bucket.used; ++i) live += AgeOf(bucket.ghosts[i]) < kGhosts;
   }
@@ -81,6 +95,7 @@ std::optional<double> Ghosts::TakeSaved() {
   // The sampling is in both, the hits and the ghosts.
   const double segments =
       std::max(Extent(), kLeastExtent) * mean_charge_ / static_cast<double>(kSegmentSize);
+  stored_ = 0;
   return static_cast<double>(std::exchange(hits_, 0)) / segments;
 }
 

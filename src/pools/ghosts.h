@@ -5,10 +5,12 @@
 // bucket of eight, where it replaces the oldest; kGhosts are remembered at most. Ephemeral pages
 // leave in the order in which they came, so that more memory would have saved those that left last:
 // only hits on young ghosts count, as in Cliffhanger's shadow queues. Persistent pages stay, so
-// that more memory would have kept any of those refused: all hits count, over all ghosts.
+// that more memory would have kept any of those refused: all hits count, over all ghosts. A guest
+// that swaps reads a page from disk without a word to us; we learn of it when it puts the page
+// again, whether that is stored then or not.
 //
 // Thread-safe; takes a leaf lock, for pages of the sample alone. Belongs to a Keyspace, which asks
-// it only where a page was lost or missed: never where one is stored or found.
+// it where a page was lost or missed, or a persistent one stored: never where one is found.
 #ifndef TMEM_POOLS_GHOSTS_H_
 #define TMEM_POOLS_GHOSTS_H_
 
@@ -37,9 +39,12 @@ class Ghosts {
   Ghosts(PageClass page_class, uint32_t sampling) : page_class_(page_class), mask_(sampling - 1) {}
 
   // The page was evicted, or is not stored though it was put. A persistent page that was lost
-  // before counts as asked for again: its guest has read it from disk meanwhile. `hash` is of the
-  // whole handle, all its bits random; one of unknown charge counts as the mean.
+  // before counts as asked for again. `hash` is of the whole handle, all its bits random; one of
+  // unknown charge counts as the mean.
   void Lost(uint64_t hash, std::optional<Bytes> charge);
+  // The page was put and is stored. If it was lost before, it counts as asked for again.
+  // REQUIRES: of persistent pages.
+  void Stored(uint64_t hash);
   // The page was asked for, and is not there. REQUIRES: of ephemeral pages.
   void Missed(uint64_t hash);
 
@@ -66,10 +71,11 @@ class Ghosts {
   bool InSample(uint64_t hash) const { return (hash & mask_) == 0; }
   Bucket& BucketOf(uint64_t hash) TMEM_REQUIRES(mutex_);
   static Ghost* Find(Bucket& bucket, uint64_t hash);
+  static void Remove(Bucket& bucket, Ghost& ghost) { ghost = bucket.ghosts[--bucket.used]; }
   uint32_t AgeOf(const Ghost& ghost) const TMEM_REQUIRES(mutex_) {
     return static_cast<uint16_t>(serial_ - ghost.born);
   }
-  // How many ghosts the hits were among.
+  // How many ghosts the hits were among, those included that are none any more.
   uint32_t Extent() const TMEM_REQUIRES(mutex_);
 
   const PageClass page_class_;
@@ -80,6 +86,7 @@ class Ghosts {
   uint64_t serial_ TMEM_GUARDED_BY(mutex_) = 0;  // of the youngest ghost
   bool lost_ TMEM_GUARDED_BY(mutex_) = false;    // since the last TakeSaved
   uint64_t hits_ TMEM_GUARDED_BY(mutex_) = 0;
+  uint32_t stored_ TMEM_GUARDED_BY(mutex_) = 0;             // of the hits: ghosts no more
   double mean_charge_ TMEM_GUARDED_BY(mutex_) = kPageSize;  // bytes, of late
 };
 

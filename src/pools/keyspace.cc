@@ -183,6 +183,7 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, Incoming p
   }
   ++counters.puts_stored;
   counters.dup_puts_replaced += replaces;
+  if (page_class == PageClass::kPersistent) NoteStored(hash, ref.index.value);
   if (old) {
     heap(page_class).HeaderOf(old).state.store(0, std::memory_order_relaxed);
     Count(partition.pools[ref.pool], old, -1);
@@ -567,6 +568,11 @@ uint64_t Keyspace::PageHash(uint64_t hash, uint32_t index) {
 void Keyspace::NoteRefused(const PageRef& ref, PageClass page_class, std::optional<Bytes> charge) {
   if (!memory_.watches_ghosts()) return;
   ghosts_[static_cast<size_t>(page_class)].Lost(PageHash(HashOf(ref), ref.index.value), charge);
+}
+
+void Keyspace::NoteStored(uint64_t hash, uint32_t index) {
+  if (!memory_.watches_ghosts()) return;
+  ghosts_[static_cast<size_t>(PageClass::kPersistent)].Stored(PageHash(hash, index));
 }
 
 void Keyspace::NoteMissed(const PageRef& ref) {

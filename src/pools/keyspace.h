@@ -233,6 +233,7 @@ class Keyspace final : public Evictable {
   Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks, ObjectRecords& records,
            const DictionaryFiles& dictionaries, const Identity& identity);
 
+  void NoteStored(uint64_t hash, uint32_t index);
   // Of a whole handle, for ghosts. `hash`: as HashOf.
   static uint64_t PageHash(uint64_t hash, uint32_t index);
   uint64_t HashOf(const PageRef& ref) const {

@@ -44,6 +44,28 @@ TEST(Ghosts, OfPersistentPagesSaveAsOftenAsTheyAreAskedForAgain) {
   EXPECT_EQ(ghosts.TakeSaved(), std::nullopt) << "taken";
 }
 
+// A guest that goes through its pages again and again has others of them refused each time: what
+// was put before it is put again is stored now, and was read from disk nevertheless.
+TEST(Ghosts, APersistentPageThatIsStoredWasAskedForAgain) {
+  Ghosts ghosts(kPersistent, 1);
+  const auto hashes = Hashes(1000);
+  for (const uint64_t hash : hashes) ghosts.Stored(hash);
+  EXPECT_EQ(ghosts.TakeSaved(), std::nullopt) << "none was lost";
+  for (size_t i = 0; i < 400; ++i) ghosts.Lost(hashes[i], kCharge);
+  EXPECT_EQ(ghosts.TakeSaved(), 0);
+  for (int round = 1; round < 10; ++round) {
+    for (size_t i = 0; i < hashes.size(); ++i) {
+      const bool refused = (i + round * 300) % 1000 < 400;
+      refused ? ghosts.Lost(hashes[i], kCharge) : ghosts.Stored(hashes[i]);
+    }
+    EXPECT_NEAR(*ghosts.TakeSaved(), kPagesPerSegment, kPagesPerSegment / 2) << round;
+  }
+  for (const uint64_t hash : hashes) ghosts.Stored(hash);
+  EXPECT_NEAR(*ghosts.TakeSaved(), kPagesPerSegment, 1) << "the ghosts went with it";
+  for (const uint64_t hash : hashes) ghosts.Stored(hash);
+  EXPECT_EQ(ghosts.TakeSaved(), std::nullopt);
+}
+
 // The smaller its pages, the more of them a segment would have kept.
 TEST(Ghosts, WellCompressedPagesSaveMore) {
   Ghosts ghosts(kPersistent, 1);
