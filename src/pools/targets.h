@@ -15,7 +15,10 @@ namespace tmem {
 struct Target {
   uint64_t tenant = 0;
   double segments = 0;
-  double gain = 0;  // what one segment more would save a second, of late; if the policy asks
+  // If the policy asks:
+  double gain = 0;   // what one segment more would save a second, of late
+  double moved = 0;  // by how much, when it moved last
+  double pace = 1;   // how fast it moves
 };
 
 // Which claimants have a target.

@@ -9,15 +9,8 @@ namespace {
 
 // Ephemeral weights are whole numbers: so many to a segment.
 constexpr double kWeightPerSegment = 16;
-constexpr double kHeadroom = 0.125;
 
 bool HasTarget(const Claim& claim) { return claim.terms.weight > 0; }
-
-// What a claimant holds, and some more so that it need not ask at once.
-double UsedBy(const Claim& claim) {
-  const double held = double{1} * claim.persistent + claim.ephemeral;
-  return held * (1 + kHeadroom) + 1;
-}
 
 // One that may take, or give.
 struct Party {
@@ -52,6 +45,16 @@ void Move(std::vector<Party> takers, double unused) {
   }
 }
 
+// Once the target has moved.
+void SetPace(Target& target, const Target& before) {
+  const double moved = target.segments - before.segments;
+  if (moved == 0) return;
+  if (moved * target.moved > 0) target.pace *= Utility::kFaster;
+  if (moved * target.moved < 0) target.pace *= Utility::kSlower;
+  target.pace = std::clamp(target.pace, Utility::kLeastPace, Utility::kMostPace);
+  target.moved = moved;
+}
+
 }  // namespace
 
 void Utility::Allot(const HostMemory& host, std::span<const Claim> claims,
@@ -74,9 +77,9 @@ void Utility::Allot(const HostMemory& host, std::span<const Claim> claims,
 std::shared_ptr<const Policy> Utility::Learn(const HostMemory& host, std::span<const Claim> claims,
                                              std::span<const Observation> observations,
                                              std::chrono::duration<double> interval) const {
-  auto targets = TargetsNow(host, claims, targets_, HasTarget);
+  const auto before = TargetsNow(host, claims, targets_, HasTarget);
   const double weights = WeightsOf(claims, HasTarget);
-  const double step = host.capacity * kStep;
+  auto targets = before;
   std::vector<Party> parties;
   double unused = host.capacity;
   for (size_t i = 0; i < claims.size(); ++i) {
@@ -85,20 +88,22 @@ std::shared_ptr<const Policy> Utility::Learn(const HostMemory& host, std::span<c
     Target& target = targets[i];
     const double news = observations[i].saved.value_or(0) / interval.count();
     target.gain += (news - target.gain) * kNewsWeight;
-    const double part = double{1} * host.capacity * terms.weight / weights;
-    double floor = std::max<double>(terms.reserve, part * kFloor);
-    if (!observations[i].saved) floor = std::max(floor, UsedBy(claims[i]));
+    const double step = host.capacity * kStep * target.pace;
+    const double given = std::min(step, target.segments * kGiven * target.pace);
     const uint32_t held = claims[i].persistent + claims[i].ephemeral;
     const double most = std::min<double>(terms.cap, MostFor(held, step));
+    const double part = double{1} * host.capacity * terms.weight / weights;
+    double floor = std::max<double>(terms.reserve, part * kFloor);
+    if (!observations[i].saved) floor = std::max(floor, MostFor(held, host.capacity * kStep));
     parties.push_back({.target = &target,
                        .worth = std::min(target.gain, news) * terms.weight,
                        .cost = std::max(target.gain, news) * terms.weight,
-                       .spare = std::clamp(target.segments - floor, 0.0,
-                                           std::min(step, target.segments * kGiven)),
+                       .spare = std::clamp(target.segments - floor, 0.0, given),
                        .room = std::clamp(most - target.segments, 0.0, step)});
     unused -= target.segments;
   }
   Move(std::move(parties), std::max(unused, 0.0));
+  for (size_t i = 0; i < targets.size(); ++i) SetPace(targets[i], before[i]);
   return std::shared_ptr<const Policy>(new Utility(std::move(targets)));
 }
 

@@ -9,10 +9,11 @@
 // reserve, or below a part of its share by weight, so that nobody starves and each can be learned
 // about. What nobody has, because a guest left or is at its cap, is there for the taking.
 //
-// So that targets come to rest: what a segment is worth to its taker is the lesser of the latest
-// figure and the mean of all, what it costs its giver the larger, for a mean alone goes on for a
-// while when there is nothing to be gained any more; and a target is raised only as far as it can
-// be had (MostFor).
+// So that targets arrive soon and come to rest then: one that moves on in a direction moves faster
+// and faster, one that turns slows down (RPROP, Riedmiller and Braun, ICNN 1993). What a segment is
+// worth to its taker is the lesser of the latest figure and the mean of all, what it costs its
+// giver the larger, for a mean alone goes on for a while when there is nothing to be gained any
+// more. And a target is raised only as far as it can be had (MostFor).
 //
 // A value, as every Policy.
 #ifndef TMEM_POOLS_UTILITY_H_
@@ -30,10 +31,16 @@ namespace tmem {
 
 class Utility final : public Policy {
  public:
-  static constexpr double kStep = 0.02;       // of the capacity: what one takes at once
+  // At a pace of 1.
+  static constexpr double kStep = 0.02;       // of the capacity: what one takes or gives at once
   static constexpr double kGiven = 1.0 / 16;  // of a target: what one gives at once, at most a step
-  static constexpr double kFloor = 1.0 / 16;  // of a part by weight: what one keeps
-  static constexpr double kMargin = 1.25;     // gains that differ by less do not differ
+  // The pace is multiplied by these when a target moves on, and when it turns; within those.
+  static constexpr double kFaster = 1.1;
+  static constexpr double kSlower = 0.5;
+  static constexpr double kLeastPace = 0.5;
+  static constexpr double kMostPace = 4;
+  static constexpr double kFloor = 1.0 / 16;   // of a part by weight: what one keeps
+  static constexpr double kMargin = 1.25;      // gains that differ by less do not differ
   static constexpr double kNewsWeight = 0.25;  // of the last interval, in the mean of all
 
   Utility() = default;
