@@ -146,7 +146,7 @@ bool Guest::GetBack(uint32_t page) {
     return false;
   }
   std::memcpy(contents_.data(), &page, sizeof page);
-  if (got != contents_) {
+  if (std::memcmp(got.data(), contents_.data(), kPageSize) != 0) {
     throw std::logic_error(fmt::format("{}: page {} is not what was put", spec_.name, page));
   }
   if (anonymous()) store_.FlushPage(*handle_, HandleOf(page));

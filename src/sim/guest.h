@@ -28,6 +28,7 @@ namespace tmem::sim {
 
 struct GuestSpec {
   std::string name;
+  size_t kind = 0;  // those of one line of the scenario are alike
   WorkloadSpec workload;
   uint32_t resident = 0;     // pages of its own memory, at least 1
   double start = 0;          // seconds

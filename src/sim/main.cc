@@ -1,6 +1,5 @@
 // tmem-sim: see docs/policies.md.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <exception>
@@ -18,14 +17,16 @@ namespace {
 
 Result<void> Search(const Order& order, const Scenario& scenario,
                     std::vector<NamedOutcome>& outcomes) {
-  if (scenario.guests.size() > kMaxGuestsToSearch) {
-    fmt::print("no search for so many guests: {} at most\n", kMaxGuestsToSearch);
-    return {};
-  }
   auto best = FindBestSplit(scenario, order.cost, order.seed);
   if (!best) return std::unexpected(std::move(best).error());
-  fmt::print("best fixed division after {} runs, in parts of the capacity: {:.3f}\n", best->runs,
-             fmt::join(best->parts, " "));
+  fmt::print("best fixed division after {} runs, in parts of the capacity:", best->runs);
+  for (size_t i = 0; i < best->parts.size(); ++i) {
+    // Guests of a kind mostly have the same: it is said once.
+    const bool next_alike = i + 1 < best->parts.size() && best->parts[i] == best->parts[i + 1] &&
+                            scenario.guests[i].kind == scenario.guests[i + 1].kind;
+    if (!next_alike) fmt::print(" {} {:.3f}", scenario.guests[i].name, best->parts[i]);
+  }
+  fmt::print("\n");
   outcomes.push_back({std::string(kBestSplit), std::move(best->outcome)});
   return {};
 }

@@ -171,6 +171,7 @@ Result<void> Complete(GuestSpec& spec) {
 Result<void> AddGuests(Scenario& scenario, std::istringstream& words, uint32_t crowd) {
   GuestLine line;
   line.crowd = crowd;
+  if (!scenario.guests.empty()) line.spec.kind = scenario.guests.back().kind + 1;
   std::string word;
   if (!(words >> line.spec.name)) return Fail(ErrorCode::kInvalid, "a guest needs a name");
   while (words >> word) TMEM_TRY(ReadField(line, word));

@@ -10,83 +10,106 @@ namespace tmem::sim {
 
 namespace {
 
-// Parts are counted in these; also the steps, from the first to the last.
-constexpr int kUnits = 64;
-constexpr int kFirstStep = 8;
-constexpr int kLastStep = 2;
-constexpr uint32_t kWeightPerUnit = 1000;
+// Of the capacity; each is half of the one before.
+constexpr double kFirstStep = 1.0 / 8;
+constexpr double kLastStep = 1.0 / 32;
+// A part that was moved to and fro is not quite what it was.
+constexpr double kRounding = 1e-9;
+
+// Guests that are given to, and taken from, together.
+using Groups = std::vector<std::vector<size_t>>;
 
 class Search {
  public:
   Search(const Scenario& scenario, const CostModel& cost, uint64_t seed)
-      : scenario_(scenario), cost_(cost), seed_(seed) {}
+      : scenario_(scenario),
+        cost_(cost),
+        seed_(seed),
+        parts_(scenario.guests.size(), 1.0 / static_cast<double>(scenario.guests.size())) {}
 
-  Result<BestSplit> Run() {
-    const auto count = static_cast<int>(scenario_.guests.size());
-    std::vector<int> units(scenario_.guests.size(), kUnits / count);
-    units.front() += kUnits % count;
-    auto first = Try(units);
+  Result<BestSplit> Run(const Groups& kinds) {
+    auto first = Try();
     if (!first) return std::unexpected(std::move(first).error());
     best_ = *std::move(first);
-    for (int step = kFirstStep; step >= kLastStep; step /= 2) {
-      for (bool better = true; better;) {
-        auto found = Improve(units, step);
-        if (!found) return std::unexpected(std::move(found).error());
-        better = *found;
-      }
+    TMEM_TRY(Climb(kinds, kFirstStep));
+    if (kinds.size() < parts_.size() && parts_.size() <= kMaxToMoveBetween) {
+      Groups guests;
+      for (size_t i = 0; i < parts_.size(); ++i) guests.push_back({i});
+      TMEM_TRY(Climb(guests, kLastStep));
     }
-    BestSplit split{.parts = {}, .outcome = std::move(best_), .runs = runs_};
-    for (const int part : units) split.parts.push_back(static_cast<double>(part) / kUnits);
-    return split;
+    return BestSplit{.parts = parts_, .outcome = std::move(best_), .runs = runs_};
   }
 
  private:
-  Result<Outcome> Try(const std::vector<int>& units) {
-    for (size_t i = 0; i < units.size(); ++i) {
-      scenario_.guests[i].settings.weight =
-          std::max(static_cast<uint32_t>(units[i]) * kWeightPerUnit, GuestSettings::kMinWeight);
+  Result<Outcome> Try() {
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      uint32_t& weight = scenario_.guests[i].settings.weight;
+      weight = static_cast<uint32_t>(std::lround(parts_[i] * GuestSettings::kMaxWeight));
+      weight = std::max(weight, GuestSettings::kMinWeight);
     }
     ++runs_;
     return Simulate(scenario_, {.kind = PolicyKind::kStatic}, cost_, seed_);
   }
 
+  Result<void> Climb(const Groups& groups, double first_step) {
+    for (double step = first_step; step >= kLastStep; step /= 2) {
+      for (bool better = true; better;) {
+        auto found = Improve(groups, step);
+        if (!found) return std::unexpected(std::move(found).error());
+        better = *found;
+      }
+    }
+    return {};
+  }
+
   // Keeps each move of a step that helps. False if none did.
-  Result<bool> Improve(std::vector<int>& units, int step) {
+  Result<bool> Improve(const Groups& groups, double step) {
     bool better = false;
-    for (size_t from = 0; from < units.size(); ++from) {
-      for (size_t to = 0; to < units.size(); ++to) {
-        if (from == to || units[from] < step) continue;
-        units[from] -= step;
-        units[to] += step;
-        auto outcome = Try(units);
+    for (const auto& from : groups) {
+      for (const auto& to : groups) {
+        if (&from == &to || parts_[from.front()] + kRounding < step / Count(from)) continue;
+        const std::vector<double> before = parts_;
+        for (const size_t guest : from) parts_[guest] -= step / Count(from);
+        for (const size_t guest : to) parts_[guest] += step / Count(to);
+        auto outcome = Try();
         if (!outcome) return std::unexpected(std::move(outcome).error());
         if (outcome->total_slowdown() < best_.total_slowdown()) {
           best_ = *std::move(outcome);
           better = true;
         } else {
-          units[from] += step;
-          units[to] -= step;
+          parts_ = before;
         }
       }
     }
     return better;
   }
 
+  static double Count(const std::vector<size_t>& group) {
+    return static_cast<double>(group.size());
+  }
+
   Scenario scenario_;
   const CostModel& cost_;
   const uint64_t seed_;
-  Outcome best_;
+  std::vector<double> parts_;  // of the capacity, by guest
+  Outcome best_;               // with these
   int runs_ = 0;
 };
 
 }  // namespace
 
 Result<BestSplit> FindBestSplit(const Scenario& scenario, const CostModel& cost, uint64_t seed) {
-  if (scenario.guests.size() > kMaxGuestsToSearch) {
-    return Fail(ErrorCode::kInvalid, fmt::format("a search takes at most {} guests; there are {}",
-                                                 kMaxGuestsToSearch, scenario.guests.size()));
+  Groups kinds;
+  for (size_t i = 0; i < scenario.guests.size(); ++i) {
+    kinds.resize(std::max(kinds.size(), scenario.guests[i].kind + 1));
+    kinds[scenario.guests[i].kind].push_back(i);
   }
-  return Search(scenario, cost, seed).Run();
+  if (kinds.size() > kMaxToMoveBetween) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("a search takes at most {} kinds of guests; there are {}",
+                            kMaxToMoveBetween, kinds.size()));
+  }
+  return Search(scenario, cost, seed).Run(kinds);
 }
 
 }  // namespace tmem::sim

@@ -1,7 +1,8 @@
 // The best fixed division of the memory that can be found: what the policies are measured against.
 //
-// Hill climbing: from equal parts, parts are moved between any two guests as long as that lessens
-// the total slowdown, in ever smaller steps.
+// Hill climbing: from equal parts, parts are moved from any guest to any other as long as that
+// lessens the total slowdown, in ever smaller steps. First from kind to kind, between which the
+// guests of each divide its part; then from guest to guest, if they are few.
 #ifndef TMEM_SIM_SEARCH_H_
 #define TMEM_SIM_SEARCH_H_
 
@@ -13,7 +14,7 @@
 
 namespace tmem::sim {
 
-inline constexpr size_t kMaxGuestsToSearch = 8;  // runs grow with the square of it
+inline constexpr size_t kMaxToMoveBetween = 8;  // kinds, or guests: runs grow with the square
 
 struct BestSplit {
   std::vector<double> parts;  // of the capacity, by guest
@@ -21,7 +22,7 @@ struct BestSplit {
   int runs = 0;  // that it took to find
 };
 
-// kInvalid for too many guests.
+// kInvalid for too many kinds.
 Result<BestSplit> FindBestSplit(const Scenario& scenario, const CostModel& cost, uint64_t seed);
 
 }  // namespace tmem::sim

@@ -23,9 +23,24 @@ TEST(Search, FindsWhoGainsByMemory) {
   EXPECT_LT(best->outcome.total_slowdown(), equal.total_slowdown());
 }
 
+TEST(Search, GuestsOfAKindShareItsPart) {
+  const auto scenario = ParseScenario(
+      "capacity 16M\nseconds 1\n"
+      "guest gains count=9 workload=zipf memory=file pages=3M resident=1M\n"
+      "guest scans workload=scan memory=file pages=512M resident=1M\n",
+      "test", 1);
+  const auto best = FindBestSplit(*scenario, CostModel{}, 1);
+  ASSERT_TRUE(best);
+  ASSERT_EQ(best->parts.size(), 10u);
+  EXPECT_GT(best->parts[0], 0.1);
+  EXPECT_LT(best->parts[9], 0.1);
+  for (size_t i = 1; i < 9; ++i) EXPECT_EQ(best->parts[i], best->parts[0]);
+}
+
 TEST(Search, RefusesWhatWouldTakeForever) {
   Scenario scenario;
-  scenario.guests.resize(kMaxGuestsToSearch + 1);
+  scenario.guests.resize(kMaxToMoveBetween + 1);
+  for (size_t i = 0; i < scenario.guests.size(); ++i) scenario.guests[i].kind = i;
   EXPECT_FALSE(FindBestSplit(scenario, CostModel{}, 1));
 }
 
