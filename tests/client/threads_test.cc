@@ -222,14 +222,19 @@ TEST_F(ThreadsTest, WhoPollsTakesOverFromAWaiterThatGoes) {
     tmem_get_stats(client.get(), &stats);
     return stats.sleeps;
   };
-  const uint64_t sleeps_before = sleeps();
+  // Or longer: whoever is woken in vain sleeps once more.
+  const auto await_sleep_after = [&](uint64_t before) {
+    while (sleeps() <= before) std::this_thread::yield();
+  };
 
+  uint64_t before = sleeps();
   std::thread first([&] {
     EXPECT_EQ(tmem_put(client.get(), pool, &oid, 0, page.data()), 1);
     first_is_gone = true;
     first_is_gone.notify_all();
   });
-  while (sleeps() != sleeps_before + 1) std::this_thread::yield();
+  await_sleep_after(before);
+  before = sleeps();
   std::thread poller([&] {
     int result = 0;
     const auto done = [](void* arg, int status, uint64_t) { *static_cast<int*>(arg) = status; };
@@ -237,7 +242,7 @@ TEST_F(ThreadsTest, WhoPollsTakesOverFromAWaiterThatGoes) {
     while (result == 0) EXPECT_GE(tmem_poll(client.get(), -1), 0);
     EXPECT_EQ(result, 1);
   });
-  while (sleeps() != sleeps_before + 2) std::this_thread::yield();
+  await_sleep_after(before);
   both_sleep = true;
   both_sleep.notify_all();
   first.join();
