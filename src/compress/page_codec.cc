@@ -173,13 +173,13 @@ struct PageCodec::Contexts {
                                       payload.data(), payload.size(), dictionary) == kPageSize;
   }
 
+  // Aligned to cache lines: LZ4 clears its 16 KiB table for each page, by vectors of a line.
+  alignas(kLine) std::array<std::byte, kMaxCompressed> scratch;
+  alignas(kLine) LZ4_stream_t lz4_state;
   const ZstdCompressor zstd_compressor;
   const ZstdCompressor zstd_dictionary_compressor;
   const ZstdDecompressor zstd_decompressor;
-  // Aligned to cache lines: LZ4 clears its 16 KiB table for each page, by vectors of a line.
-  alignas(kLine) LZ4_stream_t lz4_state;
   LZ4_streamHC_t lz4_dictionary_state;
-  alignas(kLine) std::array<std::byte, kMaxCompressed> scratch;
 };
 
 PageCodec::PageCodec(const Config& config) : contexts_(std::make_unique<Contexts>(config)) {}
