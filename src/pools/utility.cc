@@ -12,6 +12,9 @@ constexpr double kWeightPerSegment = 16;
 
 bool HasTarget(const Claim& claim) { return claim.terms.weight > 0; }
 
+// What one keeps that lost nothing: so much more than it holds that it need not ask at once.
+double KeptOf(uint32_t held, double step) { return MostFor(held, std::min(step, held * 0.125)); }
+
 // One that may take, or give.
 struct Party {
   Target* target;
@@ -94,7 +97,7 @@ std::shared_ptr<const Policy> Utility::Learn(const HostMemory& host, std::span<c
     const double most = std::min<double>(terms.cap, MostFor(held, step));
     const double part = double{1} * host.capacity * terms.weight / weights;
     double floor = std::max<double>(terms.reserve, part * kFloor);
-    if (!observations[i].saved) floor = std::max(floor, MostFor(held, host.capacity * kStep));
+    if (!observations[i].saved) floor = std::max(floor, KeptOf(held, host.capacity * kStep));
     parties.push_back({.target = &target,
                        .worth = std::min(target.gain, news) * terms.weight,
                        .cost = std::max(target.gain, news) * terms.weight,

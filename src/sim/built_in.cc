@@ -7,7 +7,7 @@ namespace tmem::sim {
 
 namespace {
 
-constexpr std::array<BuiltIn, 8> kBuiltIn = {{
+constexpr std::array<BuiltIn, 9> kBuiltIn = {{
     {"hog", "one guest came first and filled all memory, seldom to use most of it; six want little",
      "capacity 256M\n"
      "guest hog workload=zipf pages=512M resident=64M skew=1 accesses=3000000\n"
@@ -19,21 +19,29 @@ constexpr std::array<BuiltIn, 8> kBuiltIn = {{
      "guest quiet count=6 workload=graph pages=18M resident=12M accesses=400000 start=10 "
      "think=0.00005\n"},
     {"usemem",
-     "SmarTmem's synthetic load: three guests fill ever more memory, the third comes late",
+     "SmarTmem's synthetic load: three guests fill ever more memory, the third comes late; all are "
+     "stopped at once",
+     "capacity 128M\n"
+     "seconds 60\n"
+     "guest early count=2 workload=usemem pages=128M resident=64M\n"
+     "guest late workload=usemem pages=128M resident=64M start=3\n"},
+    {"graph", "SmarTmem's graph analytics: two guests iterate over a graph, a third comes late",
+     "capacity 128M\n"
+     "seconds 60\n"
+     "guest early count=2 workload=graph pages=128M resident=64M\n"
+     "guest late workload=graph pages=128M resident=64M start=3\n"},
+    {"batch", "as usemem, but each has a work to finish, and leaves its memory to the others then",
      "capacity 128M\n"
      "guest early count=2 workload=usemem pages=128M resident=64M accesses=1000000\n"
      "guest late workload=usemem pages=128M resident=64M accesses=1000000 start=3\n"},
-    {"graph", "SmarTmem's graph analytics: two guests iterate over a graph, a third comes late",
-     "capacity 128M\n"
-     "guest early count=2 workload=graph pages=128M resident=64M accesses=1000000\n"
-     "guest late workload=graph pages=128M resident=64M accesses=1000000 start=3\n"},
     {"mixed", "twenty guests of five kinds share what would be enough for two thirds of them",
      "capacity 256M\n"
-     "guest batch count=4 workload=usemem pages=48M resident=16M accesses=200000\n"
-     "guest graph count=4 workload=graph pages=40M resident=16M accesses=200000 start=1\n"
-     "guest web count=6 workload=zipf memory=file pages=64M resident=16M accesses=200000\n"
-     "guest day count=4 workload=diurnal pages=48M resident=16M accesses=200000 period=20\n"
-     "guest backup count=2 workload=scan memory=file pages=256M resident=8M accesses=100000\n"},
+     "seconds 90\n"
+     "guest batch count=4 workload=usemem pages=48M resident=16M think=0.0002\n"
+     "guest graph count=4 workload=graph pages=40M resident=16M think=0.0002 start=1\n"
+     "guest web count=6 workload=zipf memory=file pages=64M resident=16M think=0.0002\n"
+     "guest day count=4 workload=diurnal pages=48M resident=16M think=0.0002 period=20\n"
+     "guest backup count=2 workload=scan memory=file pages=256M resident=8M think=0.0002\n"},
     {"caches", "file caches, as Cliffhanger's and Memshare's: some gain by memory, some do not",
      "capacity 96M\n"
      "seconds 90\n"
@@ -50,7 +58,7 @@ constexpr std::array<BuiltIn, 8> kBuiltIn = {{
      "guest backup workload=scan memory=file pages=1G resident=8M think=0.0003\n"},
     {"fleet", "--guests N small guests, each with a day of its own, and a hog among them",
      "capacity 1G\n"
-     "seconds 60\n"
+     "seconds 180\n"
      "guest hog workload=usemem pages=2G resident=64M\n"
      "guest day count=* workload=diurnal pages=3M resident=1M stored=0.4 period=30 think=0.005\n"},
 }};

@@ -32,7 +32,7 @@ class Search {
     if (!first) return std::unexpected(std::move(first).error());
     best_ = *std::move(first);
     TMEM_TRY(Climb(kinds, kFirstStep));
-    if (kinds.size() < parts_.size() && parts_.size() <= kMaxToMoveBetween) {
+    if (kinds.size() < parts_.size() && parts_.size() <= kMaxGuestsToSearch) {
       Groups guests;
       for (size_t i = 0; i < parts_.size(); ++i) guests.push_back({i});
       TMEM_TRY(Climb(guests, kLastStep));
@@ -104,10 +104,10 @@ Result<BestSplit> FindBestSplit(const Scenario& scenario, const CostModel& cost,
     kinds.resize(std::max(kinds.size(), scenario.guests[i].kind + 1));
     kinds[scenario.guests[i].kind].push_back(i);
   }
-  if (kinds.size() > kMaxToMoveBetween) {
+  if (kinds.size() > kMaxKindsToSearch) {
     return Fail(ErrorCode::kInvalid,
                 fmt::format("a search takes at most {} kinds of guests; there are {}",
-                            kMaxToMoveBetween, kinds.size()));
+                            kMaxKindsToSearch, kinds.size()));
   }
   return Search(scenario, cost, seed).Run(kinds);
 }

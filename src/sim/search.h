@@ -14,7 +14,9 @@
 
 namespace tmem::sim {
 
-inline constexpr size_t kMaxToMoveBetween = 8;  // kinds, or guests: runs grow with the square
+// Runs grow with the square of these.
+inline constexpr size_t kMaxKindsToSearch = 8;
+inline constexpr size_t kMaxGuestsToSearch = 4;
 
 struct BestSplit {
   std::vector<double> parts;  // of the capacity, by guest

@@ -39,7 +39,7 @@ TEST(Search, GuestsOfAKindShareItsPart) {
 
 TEST(Search, RefusesWhatWouldTakeForever) {
   Scenario scenario;
-  scenario.guests.resize(kMaxToMoveBetween + 1);
+  scenario.guests.resize(kMaxKindsToSearch + 1);
   for (size_t i = 0; i < scenario.guests.size(); ++i) scenario.guests[i].kind = i;
   EXPECT_FALSE(FindBestSplit(scenario, CostModel{}, 1));
 }
