@@ -9,7 +9,7 @@
 //   filled_memory      segments over payloads when just filled
 //   memory             the same after the last phase; worst_memory: after the worst one
 //   refused            puts that were refused, in percent: these lose their page
-//   p50, p99, p99_9    ns of a put on the clock while churning; p99_9_to_p50
+//   p50, p99, p99_9    ns of a put while churning (latencies.h); p99_9_to_p50
 //   codec_p50, codec_p99_9     likewise of LZ4 alone on pages of the same draw, every 16th time:
 //                      what the sizes, and the machine, do to any program
 //   worst_us           the longest put

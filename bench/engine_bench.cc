@@ -10,7 +10,7 @@
 //   moved     bytes moved to make room, a byte put
 //   refused   puts without room, in percent
 //   memory    segments in use over payloads, at the end
-//   p50, p99_9, worst_us   of a put on the clock
+//   p50, p99_9, worst_us   of a put (latencies.h)
 // Capacities are in MiB; 4096 needs 6 GiB of memory and is left out without.
 #include <benchmark/benchmark.h>
 

@@ -1,9 +1,12 @@
-// How long each of many operations took on the clock, and what part of them took how long.
+// How long each of many operations took, and what part of them took how long: by the thread's own
+// time on a processor, so that a time slice that another program had does not count. What the
+// operation sleeps for does not count either: for one thread alone, which waits for nobody.
 #ifndef TMEM_BENCH_LATENCIES_H_
 #define TMEM_BENCH_LATENCIES_H_
 
+#include <time.h>
+
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -14,10 +17,9 @@ class Latencies {
   // Does `op()`, and returns its result.
   template <class Op>
   auto Time(Op&& op) {
-    const auto start = std::chrono::steady_clock::now();
+    const int64_t start = ThreadNs();
     auto result = op();
-    const std::chrono::duration<float, std::nano> took = std::chrono::steady_clock::now() - start;
-    ns_.push_back(took.count());
+    ns_.push_back(static_cast<float>(ThreadNs() - start));
     return result;
   }
   // So many ns, or less, is what `part` of them took. REQUIRES: 0 <= part <= 1; Time was called.
@@ -28,6 +30,12 @@ class Latencies {
   }
 
  private:
+  static int64_t ThreadNs() {
+    timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+  }
+
   std::vector<float> ns_;
 };
 
