@@ -59,7 +59,7 @@ Knob<Target> WithFlag(Knob<Target> knob) {
   return knob;
 }
 
-#define FIELD(member) [](auto& target) -> auto& { return target.member; }
+#define FIELD(member) ([](auto& target) -> auto& { return target.member; })
 
 std::vector<GuestKnob> MakeGuestKnobs() {
   constexpr auto kNow = Effect::kReload;

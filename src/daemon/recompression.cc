@@ -45,7 +45,7 @@ void Recompression::SleepUntil(TimePoint due, const std::stop_token& stop) {
   const Duration left = std::min(due - clock_.Now(), kLongestSleep);
   if (left <= Duration(0)) return;
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, stop, left, [this] { return woken_; });
+  changed_.wait_for(lock, stop, left, [this]() TMEM_NO_THREAD_SAFETY_ANALYSIS { return woken_; });
   woken_ = false;
 }
 

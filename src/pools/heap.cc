@@ -257,7 +257,8 @@ SegmentId Heap::DetachSparsest() {
   const auto part_used = [this](SegmentId segment) TMEM_NO_THREAD_SAFETY_ANALYSIS {
     return static_cast<double>(table_[segment].used) / SlotsIn(segment);
   };
-  for (SizeClass size_class = 0; size_class < SizeClassCount(); ++size_class) {
+  for (int i = 0; i < SizeClassCount(); ++i) {
+    const auto size_class = static_cast<SizeClass>(i);
     if (!HasASegmentFree(size_class)) continue;
     const SegmentList& partial = partial_[size_class];
     uint32_t looks = 0;

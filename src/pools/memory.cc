@@ -357,7 +357,8 @@ void Memory::Tick(std::chrono::duration<double> interval) {
       Holder& holder = holders_[i];
       observations.push_back({.refused = std::exchange(holder.refused, 0)});
       if (policy_->watches_ghosts()) watched.push_back(holder.evictable.lock());
-      if (holder.patience > 0 && --holder.patience == 0) claims_[i].wants_more = false;
+      if (holder.patience == 1) claims_[i].wants_more = false;
+      if (holder.patience > 0) --holder.patience;
     }
   }
   // What takes long comes without the lock.
