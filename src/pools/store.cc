@@ -150,6 +150,7 @@ Result<std::shared_ptr<Guest>> Store::Impl::Find(GuestId id) const {
 std::vector<GuestId> Store::Impl::Guests() const {
   MutexLock lock(mutex_);
   std::vector<GuestId> ids;
+  ids.reserve(guests_.size());
   for (const auto& [id, guest] : guests_) ids.push_back(id);
   return ids;
 }
