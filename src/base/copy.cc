@@ -16,13 +16,13 @@ void CopyBytes(std::byte* to, const std::byte* from, size_t size) {
   if (size != 0) std::memcpy(to, from, size);
 }
 
+constexpr size_t kLine = 64;
+
 }  // namespace
 
 #if defined(__x86_64__)
 
 namespace {
-
-constexpr size_t kLine = 64;
 
 enum class Store { kCached, kStreaming };
 
@@ -94,5 +94,13 @@ void StreamingCopy(std::byte* to, const std::byte* from, size_t size) { CopyByte
 void StreamingFence() {}
 
 #endif
+
+void PrepareStreamingCopy(const std::byte* to, size_t size) {
+  const auto prepare = [](const std::byte* end) {
+    if (reinterpret_cast<uintptr_t>(end) % kLine != 0) __builtin_prefetch(end, /*rw=*/1);
+  };
+  prepare(to);
+  prepare(to + size);
+}
 
 }  // namespace tmem

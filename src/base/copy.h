@@ -20,6 +20,10 @@ void Copy(std::byte* to, const std::byte* from, size_t size);
 void StreamingCopy(std::byte* to, const std::byte* from, size_t size);
 void StreamingFence();
 
+// Brings into the cache what StreamingCopy to there will write only a part of: the lines at both
+// ends. (Whole lines that are in the cache make it slower.)
+void PrepareStreamingCopy(const std::byte* to, size_t size);
+
 }  // namespace tmem
 
 #endif  // TMEM_BASE_COPY_H_

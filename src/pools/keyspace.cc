@@ -107,8 +107,9 @@ Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Fou
 // ---- put ----
 
 // Enters the filled slot under the page's index, in place of what was found there. Makes the object
-// if there is none; its payer is the charge's.
-bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found,
+// if there is none; its payer is the charge's. (`found` is not passed by value: to copy it here is
+// to load by one instruction what Find stored by two, and that waits for all stores between.)
+bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found& found,
                      Incoming& page) {
   auto& [payload, slot, charge, compress_later] = page;
   PoolShard& shard = partition.pools[ref.pool];
@@ -156,18 +157,20 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, Incoming p
   const uint64_t hash = HashOf(ref);
   Partition& partition = PartitionOf(hash);
   Freed freed(heap(page_class));
+  std::byte* const to = page.slot.payload();
+  const std::span<const std::byte> bytes = page.payload.bytes;
   MutexLock lock(partition.mutex);
+  PrepareStreamingCopy(to, bytes.size());
   if (!ref.ticket.Valid()) return PutStatus::kNoPool;
   PoolCounters& counters = partition.pools[ref.pool].counters;
   ++counters.puts;
-  const Found found = Find(partition, hash, ref);
+  Found found = Find(partition, hash, ref);
   const Location old = found.location != nullptr ? *found.location : Location();
   if (old) heap(page_class).PrepareToFree(old);
   // Under the lock, so that no locked instruction waits for the streamed bytes before those of
   // Enter do: they reach memory while the checksum is computed, and what the old page left is
   // fetched meanwhile.
-  const std::span<const std::byte> bytes = page.payload.bytes;
-  StreamingCopy(page.slot.payload(), bytes.data(), bytes.size());
+  StreamingCopy(to, bytes.data(), bytes.size());
   page.slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(bytes) : 0;
 
   const bool replaces = old_page == OldPage::kDropped || old;

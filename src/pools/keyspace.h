@@ -246,7 +246,7 @@ class Keyspace final : public Evictable {
       TMEM_REQUIRES(partition.mutex);
 
   // False if there is no memory for a new object.
-  bool Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found found, Incoming& page)
+  bool Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found& found, Incoming& page)
       TMEM_REQUIRES(partition.mutex);
   // False if the record is not to be: it is older than the page's other one, or nonsense.
   bool RestorePage(const Arena::Survivor& segment, uint32_t slot,

@@ -26,6 +26,7 @@ std::vector<std::byte> Pattern(size_t size) {
 void ExpectCopies(CopyFunction copy, size_t size, size_t to_offset, size_t from_offset) {
   const auto from = Pattern(size + from_offset);
   std::vector<std::byte> to(size + 2 * kMargin, kUntouched);
+  PrepareStreamingCopy(to.data() + to_offset, size);  // changes nothing
   copy(to.data() + to_offset, from.data() + from_offset, size);
   StreamingFence();
   const auto begin = to.begin() + static_cast<std::ptrdiff_t>(to_offset);

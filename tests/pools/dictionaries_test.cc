@@ -14,15 +14,6 @@
 namespace tmem {
 namespace {
 
-std::shared_ptr<const Dictionary> Trained(DictionaryId id) {
-  std::vector<std::byte> samples;
-  for (uint32_t i = 0; i < Dictionary::kMinSamples; ++i) {
-    const Page page = MakePage(PageLook::kText, i);
-    samples.insert(samples.end(), page.begin(), page.end());
-  }
-  return Dictionary::Train(id, samples, DenseCodec::kLz4).value();
-}
-
 class DictionariesTest : public testing::Test {
  protected:
   DictionariesTest() { std::filesystem::create_directory(folder_.store()); }
@@ -49,8 +40,8 @@ TEST(DictionaryGenerationTest, RisesWithEachQuadrupling) {
 }
 
 TEST_F(DictionariesTest, OutliveTheProcessThatLeavesThem) {
-  const auto first = Trained(1);
-  const auto second = Trained(2);
+  const auto first = MakeDictionary(1);
+  const auto second = MakeDictionary(2);
   {
     Dictionaries mine(files_, 17);
     EXPECT_EQ(mine.newest(), nullptr);
@@ -76,8 +67,8 @@ TEST_F(DictionariesTest, GoWithTheirOwner) {
   {
     Dictionaries mine(files_, 17);
     Dictionaries others(files_, 171);
-    ASSERT_TRUE(mine.Adopt(Trained(1)));
-    ASSERT_TRUE(others.Adopt(Trained(1)));
+    ASSERT_TRUE(mine.Adopt(MakeDictionary(1)));
+    ASSERT_TRUE(others.Adopt(MakeDictionary(1)));
     others.Leave();
   }
   EXPECT_EQ(Files(), 1u);
@@ -86,8 +77,8 @@ TEST_F(DictionariesTest, GoWithTheirOwner) {
 }
 
 TEST_F(DictionariesTest, OrphansAndUnfinishedFilesAreRemoved) {
-  ASSERT_TRUE(files_.Write(17, 1, Trained(1)->image()));
-  ASSERT_TRUE(files_.Write(18, 1, Trained(1)->image()));
+  ASSERT_TRUE(files_.Write(17, 1, MakeDictionary(1)->image()));
+  ASSERT_TRUE(files_.Write(18, 1, MakeDictionary(1)->image()));
   std::ofstream(folder_.store() + "/17-2.new") << "unfinished";
   std::ofstream(folder_.store() + "/note") << "somebody's";
   EXPECT_EQ(files_.Read(17).size(), 1u);
@@ -97,8 +88,8 @@ TEST_F(DictionariesTest, OrphansAndUnfinishedFilesAreRemoved) {
 }
 
 TEST_F(DictionariesTest, ADamagedOneIsNotUsed) {
-  ASSERT_TRUE(files_.Write(17, 1, Trained(1)->image()));
-  ASSERT_TRUE(files_.Write(17, 2, Trained(2)->image()));
+  ASSERT_TRUE(files_.Write(17, 1, MakeDictionary(1)->image()));
+  ASSERT_TRUE(files_.Write(17, 2, MakeDictionary(2)->image()));
   std::filesystem::resize_file(folder_.store() + "/17-2", 1000);
   const Dictionaries mine(files_, 17);
   EXPECT_EQ(mine.Find(2), nullptr);
@@ -108,14 +99,14 @@ TEST_F(DictionariesTest, ADamagedOneIsNotUsed) {
 TEST_F(DictionariesTest, WhatCannotBeKeptIsNotUsed) {
   std::filesystem::create_directory(folder_.store() + "/17-1.new");
   Dictionaries mine(files_, 17);
-  EXPECT_FALSE(mine.Adopt(Trained(1)));
+  EXPECT_FALSE(mine.Adopt(MakeDictionary(1)));
   EXPECT_EQ(mine.newest(), nullptr);
 }
 
 TEST(VolatileDictionariesTest, NeedNoFolder) {
   const DictionaryFiles nowhere;
   Dictionaries mine(nowhere, 17);
-  EXPECT_TRUE(mine.Adopt(Trained(1)));
+  EXPECT_TRUE(mine.Adopt(MakeDictionary(1)));
   EXPECT_EQ(mine.newest()->id(), 1);
 }
 

@@ -1,6 +1,7 @@
 #include "pools/page_maker.h"
 
 #include <cstring>
+#include <vector>
 
 namespace tmem {
 
@@ -56,6 +57,15 @@ Page MakePage(PageLook look, uint64_t seed) {
   Page page;
   FillPage(look, seed, page);
   return page;
+}
+
+std::shared_ptr<const Dictionary> MakeDictionary(DictionaryId id) {
+  std::vector<std::byte> samples;
+  for (uint32_t i = 0; i < Dictionary::kMinSamples; ++i) {
+    const Page page = MakePage(PageLook::kText, i);
+    samples.insert(samples.end(), page.begin(), page.end());
+  }
+  return Dictionary::Train(id, samples, DenseCodec::kLz4).value();
 }
 
 }  // namespace tmem

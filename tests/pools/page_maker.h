@@ -6,9 +6,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <ostream>
 
 #include "base/units.h"
+#include "compress/dictionary.h"
 
 namespace tmem {
 
@@ -26,6 +28,9 @@ std::ostream& operator<<(std::ostream& out, PageLook look);
 
 void FillPage(PageLook look, uint64_t seed, MutablePageView page);
 Page MakePage(PageLook look, uint64_t seed);
+
+// Trained on text.
+std::shared_ptr<const Dictionary> MakeDictionary(DictionaryId id);
 
 // A good hash of one word, for seeds and for cheap randomness (splitmix64, S. Vigna).
 constexpr uint64_t Mix(uint64_t x) {
