@@ -12,8 +12,10 @@ namespace tmem::client {
 
 namespace {
 
-// A daemon that opens the device and closes it again, without saying why, is left after so many.
-constexpr int kMaxHandshakes = 8;
+// A daemon that opens the device and closes it again, without saying why, is left after so many
+// first handshakes. Later ones have no such limit: to leave is to let our pages go, and a handshake
+// that looks closed from here may have served requests in between.
+constexpr int kMaxFirstHandshakes = 8;
 
 bool MayPass(const Error& error) {
   return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kUnavailable;
@@ -90,7 +92,7 @@ Result<void> Frontend::FindBackend() {
 }
 
 Result<void> Frontend::Handshake() {
-  for (int attempt = 0; attempt < kMaxHandshakes; ++attempt) {
+  for (int attempt = 0; established_ || attempt < kMaxFirstHandshakes; ++attempt) {
     const auto waits = AwaitBackend(XenbusState::kInitWait, XenbusState::kClosed);
     if (!waits) return std::unexpected(waits.error());
     if (*waits == XenbusState::kClosed) {

@@ -41,6 +41,27 @@ TEST_F(ReconnectTest, GoesOnWhenTheDeviceIsClosedAndOpenedAgain) {
   EXPECT_EQ(Stats(client).reconnects, 0u);  // the daemon was there all the time
 }
 
+// The keeper may miss that the device was open, many times in a row: it gave up after eight.
+TEST_F(ReconnectTest, GoesOnHoweverOftenTheDeviceIsClosedInTheHandshake) {
+  std::atomic<int> closings{0};
+  Script script;
+  script.fault = [&](Step step) {
+    return step == Step::kMapped && closings > 0 && closings-- > 0 ? Fault::kClose : Fault::kNone;
+  };
+  StartBackend(std::move(script));
+  const ClientPtr client = Connect();
+  const int pool = NewPool(client, TMEM_POOL_PERSIST);
+  const tmem_oid oid = Oid(1);
+  Pages page = MakePages(1);
+  ASSERT_EQ(tmem_put(client.get(), pool, &oid, 0, page.data()), 1);
+  closings = 100;
+  backend_->Commit(Fault::kClose);
+  EXPECT_EQ(tmem_get(client.get(), pool, &oid, 0, page.data()), 1);
+  EXPECT_EQ(page, MakePages(1));
+  EXPECT_EQ(closings, 0);
+  EXPECT_EQ(Stats(client).reconnects, 0u);
+}
+
 TEST_F(ReconnectTest, GoesOnWithADaemonThatKeptThePages) {
   StartBackend(OnTheStore());
   const ClientPtr client = Connect({.queues = 2});
