@@ -30,17 +30,6 @@ Heap::Slot::~Slot() {
   if (heap_ != nullptr) heap_->Abandon(*this);
 }
 
-std::byte* Heap::Slot::payload() const {
-  return SlotAddress(heap_->arena_.BaseOf(segment_), heap_->table_[segment_].size_class, slot_);
-}
-
-RecordHeader& Heap::Slot::header() const { return HeaderAt(heap_->arena_.BaseOf(segment_), slot_); }
-
-void Heap::Slot::Publish() {
-  heap_->table_[segment_].unpublished.fetch_sub(1, std::memory_order_release);
-  heap_ = nullptr;
-}
-
 Heap::Heap(Memory& memory, Memory::StakeId stake, KeyspaceId owner, PageClass page_class)
     : memory_(memory),
       arena_(memory.arena()),
@@ -315,23 +304,6 @@ bool Heap::LetGo(SegmentId segment) {
   }
   if (emptied) GiveBack(segment);
   return emptied;
-}
-
-std::byte* Heap::PayloadOf(Location location) const {
-  // Only one slot size holds a raw page: no need to wait for the descriptor, which is seldom in the
-  // cache.
-  const SizeClass size_class = location.length() > kMaxCompressed
-                                   ? SizeClassFor(kPageSize)
-                                   : table_[location.segment()].size_class;
-  return SlotAddress(arena_.BaseOf(location.segment()), size_class, location.slot());
-}
-
-RecordHeader& Heap::HeaderIn(SegmentId segment, uint32_t slot) const {
-  return HeaderAt(arena_.BaseOf(segment), slot);
-}
-
-uint32_t Heap::SlotsIn(SegmentId segment) const {
-  return SlotsPerSegment(table_[segment].size_class);
 }
 
 size_t Heap::bytes() const {

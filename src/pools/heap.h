@@ -56,10 +56,15 @@ class Heap {
 
     SegmentId segment() const { return segment_; }
     uint32_t slot() const { return slot_; }
-    std::byte* payload() const;
-    RecordHeader& header() const;
+    std::byte* payload() const {
+      return SlotAddress(heap_->arena_.BaseOf(segment_), heap_->table_[segment_].size_class, slot_);
+    }
+    RecordHeader& header() const { return heap_->HeaderIn(segment_, slot_); }
     // The record is in the index from now on; whoever takes it out there frees the slot.
-    void Publish();
+    void Publish() {
+      heap_->table_[segment_].unpublished.fetch_sub(1, std::memory_order_release);
+      heap_ = nullptr;
+    }
 
    private:
     friend class Heap;
@@ -109,12 +114,21 @@ class Heap {
   }
 
   // Valid while the caller keeps the record from being freed.
-  std::byte* PayloadOf(Location location) const;
+  std::byte* PayloadOf(Location location) const {
+    // Only one slot size holds a raw page: no need to wait for the descriptor, which is seldom in
+    // the cache.
+    const SizeClass size_class = location.length() > kMaxCompressed
+                                     ? SizeClassFor(kPageSize)
+                                     : table_[location.segment()].size_class;
+    return SlotAddress(arena_.BaseOf(location.segment()), size_class, location.slot());
+  }
   RecordHeader& HeaderOf(Location location) const {
     return HeaderIn(location.segment(), location.slot());
   }
-  RecordHeader& HeaderIn(SegmentId segment, uint32_t slot) const;
-  uint32_t SlotsIn(SegmentId segment) const;
+  RecordHeader& HeaderIn(SegmentId segment, uint32_t slot) const {
+    return HeaderAt(arena_.BaseOf(segment), slot);
+  }
+  uint32_t SlotsIn(SegmentId segment) const { return SlotsPerSegment(table_[segment].size_class); }
 
   // Heap memory of segment descriptors and their bitmaps.
   size_t bytes() const;

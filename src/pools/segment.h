@@ -20,25 +20,12 @@
 
 #include "base/units.h"
 #include "compress/page_codec.h"
+#include "pools/size_classes.h"
 
 namespace tmem {
 
-inline constexpr size_t kSegmentSize = 1 << 20;
-
 using SegmentId = uint32_t;
 inline constexpr SegmentId kNoSegment = UINT32_MAX;
-
-// Which slot size a segment has: an index into the table of slot sizes.
-using SizeClass = uint8_t;
-
-// 82 sizes from 16 to 4,096 bytes, each at most 1/32 (to the next 16 bytes) above the one before,
-// so that rounding costs less than 2% of a payload on average; nothing lies between kMaxCompressed
-// and a raw page.
-int SizeClassCount();
-size_t SlotSize(SizeClass size_class);
-uint32_t SlotsPerSegment(SizeClass size_class);
-// The smallest class that holds `payload_bytes`. REQUIRES: 1 <= payload_bytes <= kPageSize.
-SizeClass SizeClassFor(size_t payload_bytes);
 
 struct RecordHeader {
   static constexpr uint64_t kLive = 1;
@@ -53,7 +40,7 @@ struct RecordHeader {
   Codec codec;
   DictionaryId dictionary;  // of the owner's; kNoDictionary unless the codec needs one
 };
-static_assert(sizeof(RecordHeader) == 24);
+static_assert(sizeof(RecordHeader) == kRecordHeaderSize);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 // A page as its record's header names it: as long as its object lives, after which the number may

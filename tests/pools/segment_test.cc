@@ -3,44 +3,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include <algorithm>
-
 namespace tmem {
 namespace {
-
-TEST(Segment, SlotSizesRiseInSmallSteps) {
-  ASSERT_EQ(SizeClassCount(), 82);
-  EXPECT_EQ(SlotSize(0), 16);
-  EXPECT_EQ(SlotSize(80), kMaxCompressed);
-  EXPECT_EQ(SlotSize(81), kPageSize);
-  for (SizeClass c = 1; c < 81; ++c) {
-    const size_t step = SlotSize(c) - SlotSize(static_cast<SizeClass>(c - 1));
-    EXPECT_GT(step, 0) << int{c};
-    // 1/32 is rounded up to the granule of 16 bytes.
-    EXPECT_LE(step, std::max<size_t>(16, SlotSize(c) / 32 + 16)) << int{c};
-    EXPECT_EQ(SlotSize(c) % 16, 0) << int{c};
-  }
-}
-
-TEST(Segment, EveryPayloadGoesToTheSmallestClassThatHoldsIt) {
-  for (size_t bytes = 1; bytes <= kPageSize; ++bytes) {
-    const SizeClass size_class = SizeClassFor(bytes);
-    ASSERT_GE(SlotSize(size_class), bytes);
-    if (size_class > 0) {
-      ASSERT_LT(SlotSize(static_cast<SizeClass>(size_class - 1)), bytes);
-    }
-  }
-}
-
-TEST(Segment, RoundingToSlotsCostsLittle) {
-  size_t payload = 0;
-  size_t slots = 0;
-  for (size_t bytes = 256; bytes <= kMaxCompressed; ++bytes) {
-    payload += bytes;
-    slots += SlotSize(SizeClassFor(bytes));
-  }
-  EXPECT_LE(static_cast<double>(slots - payload), 0.02 * static_cast<double>(payload));
-}
 
 TEST(Segment, SlotsAndHeadersFillItWithoutOverlap) {
   for (int i = 0; i < SizeClassCount(); ++i) {
@@ -55,10 +19,6 @@ TEST(Segment, SlotsAndHeadersFillItWithoutOverlap) {
     const auto* const top = reinterpret_cast<std::byte*>(&HeaderAt(base, 0) + 1);
     EXPECT_EQ(top - base, static_cast<ptrdiff_t>(kSegmentSize)) << i;
   }
-}
-
-TEST(Segment, RawSlotsArePageAligned) {
-  EXPECT_EQ(SlotSize(SizeClassFor(kPageSize)) % kPageSize, 0);
 }
 
 TEST(Segment, ChargeIsThePayloadInGranulesAndItsHeader) {
