@@ -106,9 +106,10 @@ Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Fou
 
 // ---- put ----
 
-// Enters the filled slot under the page's index, in place of what was found there. Makes the object
-// if there is none; its payer is the charge's. (`found` is not passed by value: to copy it here is
-// to load by one instruction what Find stored by two, and that waits for all stores between.)
+// Enters the filled slot under the page's index, in place of what was found there; the caller then
+// publishes it. Makes the object if there is none; its payer is the charge's. (`found` is not
+// passed by value: to copy it here is to load by one instruction what Find stored by two, and that
+// waits for all stores between.)
 bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Found& found,
                      Incoming& page) {
   auto& [payload, slot, charge, compress_later] = page;
@@ -135,7 +136,6 @@ bool Keyspace::Enter(Partition& partition, uint64_t hash, const PageRef& ref, Fo
   // Release: whoever sees the record live sees all of it.
   header.state.store(++partition.last_sequence << 8 | RecordHeader::kLive,
                      std::memory_order_release);
-  slot.Publish();
   found.object->charged += charge.amount();
   charge.Keep();
   Count(shard, location, 1);
@@ -152,7 +152,7 @@ bool Keyspace::TakeOver(Object& object, Ledger& payer) {
   return true;
 }
 
-PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, Incoming page,
+PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, Incoming&& page,
                             OldPage old_page) {
   const uint64_t hash = HashOf(ref);
   Partition& partition = PartitionOf(hash);
@@ -167,9 +167,9 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, Incoming p
   Found found = Find(partition, hash, ref);
   const Location old = found.location != nullptr ? *found.location : Location();
   if (old) heap(page_class).PrepareToFree(old);
-  // Under the lock, so that no locked instruction waits for the streamed bytes before those of
-  // Enter do: they reach memory while the checksum is computed, and what the old page left is
-  // fetched meanwhile.
+  // Under the lock, so that no locked instruction waits for the streamed bytes before those at the
+  // end do: they reach memory while the checksum is computed, and what the old page left is fetched
+  // meanwhile.
   StreamingCopy(to, bytes.data(), bytes.size());
   page.slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(bytes) : 0;
 
@@ -190,10 +190,11 @@ PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, Incoming p
   if (old) {
     heap(page_class).HeaderOf(old).state.store(0, std::memory_order_relaxed);
     Count(partition.pools[ref.pool], old, -1);
-    found.object->payer->Release(old.charge());
     found.object->charged -= old.charge();
     freed.Add(old);
   }
+  page.slot.Publish();
+  if (old) found.object->payer->Release(old.charge());
   return PutStatus::kStored;
 }
 

@@ -101,7 +101,7 @@ class Keyspace final : public Evictable {
   // Copies the payload into the slot and enters the page, replacing an older one. The object's
   // charge moves to the ledger that pays for this page; if that ledger has no room for the pages
   // that the object has already, the put is refused as kNoMemory and the old page dropped.
-  PutStatus Publish(const PageRef& ref, PageClass page_class, Incoming page, OldPage old_page);
+  PutStatus Publish(const PageRef& ref, PageClass page_class, Incoming&& page, OldPage old_page);
   // A put that will not be stored, by its reason; drops the older page.
   PutStatus Refuse(const PageRef& ref, PageClass page_class, PutStatus why, OldPage old_page);
   // Drops the older page, if there is one, ahead of a put that lacks room. True if there was.

@@ -16,6 +16,8 @@ await 10 "the daemon forgets the guest" eval '! tmemctl show g1'
 expect "devices that stay in xenstore" \
   "$(xenstore-ls -f /local/domain/0/backend 2>/dev/null | grep -c tmem/)" -eq 0
 figure "module_kib=$(guest_figure g1 module_kib)"
-figure "get_us=$(guest_figure g1 get_us) no_get_us=$(guest_figure g1 no_get_us)"
+# Guests that swap through frontswap have no device to read.
+[ -z "$(guest_figure g1 get_us)" ] ||
+  figure "get_us=$(guest_figure g1 get_us) no_get_us=$(guest_figure g1 no_get_us)"
 stop_tmemd
 pass
