@@ -3,7 +3,7 @@
 // The store asks for a CompressMode and keeps the Codec that came out of it beside the payload, and
 // which dictionary it took. A page whose 512 words are all equal becomes one word whatever the
 // mode. A page that does not shrink to kMaxCompressed bytes stays raw: above that the slot saved is
-// not worth the work.
+// not worth the work. LZ4 is not even tried on what looks like noise.
 //
 // Payloads read back from a segment are not trusted: Decompress fails on any that do not decode to
 // exactly one page, and never reads or writes outside what it was given. A page that it does
@@ -108,6 +108,12 @@ class PageCodec {
 
 // The word that fills the whole page, if one does. A few nanoseconds for most pages that differ.
 std::optional<uint64_t> SameFilledWord(PageView page);
+
+// Whether the page looks like the output of a compressor or a cipher, in which LZ4 finds nothing:
+// most of 64 bytes from all over it differ, and it does not repeat itself at a distance that is a
+// power of two, from a word on. Never true of a page with a run of 1,088 equal bytes. Costs little
+// beside LZ4 (docs/decisions/0009-pages-that-lz4-is-spared.md).
+bool LooksLikeNoise(PageView page);
 
 }  // namespace tmem
 

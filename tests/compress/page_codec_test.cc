@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <type_traits>
@@ -265,6 +266,44 @@ TEST(SameFilledWord, TakesPagesOfAnyAlignmentAndReadsNothingElse) {
   for (size_t offset = 1; offset < sizeof(uint64_t); ++offset) {
     const PageView page = std::span(bytes).subspan(offset).first<kPageSize>();
     EXPECT_EQ(SameFilledWord(page), 0x0707070707070707) << offset;
+  }
+}
+
+TEST(LooksLikeNoise, IsTrueOfRandomPages) {
+  int noise = 0;
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    noise += LooksLikeNoise(MakePage(PageKind::kRandom, seed)) ? 1 : 0;
+  }
+  EXPECT_GE(noise, 970);
+}
+
+RC_GTEST_PROP(LooksLikeNoise, IsFalseOfPagesWithALongRun, ()) {
+  constexpr size_t kRun = 1088;
+  const auto seed = *rc::gen::arbitrary<uint64_t>();
+  Page page = MakePage(PageKind::kRandom, seed);
+  const auto start = *rc::gen::inRange<size_t>(0, kPageSize - kRun + 1);
+  std::fill_n(page.begin() + static_cast<std::ptrdiff_t>(start), kRun, page[start]);
+  RC_ASSERT(!LooksLikeNoise(page));
+}
+
+// Memory testers fill memory so, and tables repeat themselves.
+TEST(LooksLikeNoise, IsFalseOfWhatRepeatsItself) {
+  PageCodec codec;
+  const Page random = MakePage(PageKind::kRandom, 7);
+  for (size_t period = sizeof(uint64_t); period < kPageSize; period *= 2) {
+    Page page;
+    for (size_t i = 0; i < kPageSize; ++i) page[i] = random[i % period];
+    EXPECT_FALSE(LooksLikeNoise(page)) << period;
+    if (period == sizeof(uint64_t)) continue;  // one word throughout
+    EXPECT_EQ(codec.Compress(page, CompressMode::kFast).codec, Codec::kLz4) << period;
+  }
+}
+
+TEST(LooksLikeNoise, IsFalseOfTextAndOfHeaps) {
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    for (const PageKind kind : {PageKind::kText, PageKind::kPointers, PageKind::kSparse}) {
+      EXPECT_FALSE(LooksLikeNoise(MakePage(kind, seed))) << kind;
+    }
   }
 }
 
