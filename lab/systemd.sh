@@ -57,8 +57,10 @@ make_initramfs() {
 
 # enable FOLDER UNIT: an installed unit starts at boot.
 enable() {
-  mkdir -p "$1/etc/systemd/system/multi-user.target.wants"
-  ln -s "/usr/local/lib/systemd/system/$2" "$1/etc/systemd/system/multi-user.target.wants/"
+  local unit=/usr/local/lib/systemd/system/$2 wants
+  wants=$1/etc/systemd/system/$(sed -n 's/^WantedBy=//p' "$1$unit").wants
+  mkdir -p "$wants"
+  ln -s "$unit" "$wants/"
 }
 
 # As an administrator does it, and with the libraries that Debian's packages would bring.

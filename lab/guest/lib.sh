@@ -96,6 +96,8 @@ swap_on() {
     modprobe xen-blkfront
     wait_for 10 test -b /dev/xvda || fail "no disk for frontswap to stand in front of"
     device=/dev/xvda
+  else
+    check "blkdiscard $device" blkdiscard "$device"
   fi
   check "mkswap $device" mkswap "$device"
   check "swapon $device" swapon "$device"
