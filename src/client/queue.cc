@@ -88,7 +88,7 @@ bool Queue::Submit(std::unique_ptr<Operation> operation) {
   MutexLock lock(mutex_);
   if (!SubmitParts(*operation)) return false;
   // Owned by pending_ or, if it is answered already, by finished_.
-  operation.release();
+  (void)operation.release();
   RunCompletions();
   return true;
 }

@@ -139,7 +139,7 @@ class Queue {
     std::condition_variable_any wake{};
   };
 
-  uint32_t PagesPerRequest(uint8_t code) const;
+  uint32_t PagesPerRequest(uint8_t code) const TMEM_REQUIRES(mutex_);
   // Stands in line, pushes all requests of the operation, and leaves the line.
   bool SubmitParts(Operation& operation) TMEM_REQUIRES(mutex_);
   // Waits for room for a request at the head of the line.
