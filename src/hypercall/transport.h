@@ -43,6 +43,10 @@ inline constexpr GuestId kBackendDomain{0};
 inline constexpr std::string_view kIntroduceDomain = "@introduceDomain";
 inline constexpr std::string_view kReleaseDomain = "@releaseDomain";
 
+// What domain 0's balloon is to make of its memory, in KiB. Watch it for toolstacks that take
+// memory from domain 0.
+inline constexpr std::string_view kBackendTargetPath = "/local/domain/0/memory/target";
+
 // A tree of small strings, as xenstore: paths are absolute, '/'-separated, at most 3,072 bytes;
 // each node has a value (at most 4,096 bytes, may be empty) and children.
 class Directory {
@@ -114,6 +118,14 @@ struct GuestInfo {
   Uuid uuid;         // the same after a reboot of the guest
 };
 
+// The host's memory, as far as it is domain 0's or nobody's.
+struct PhysicalMemory {
+  Bytes free;     // that no domain has, nor was promised to one that is being made
+  Bytes held;     // by domain 0, now
+  Bytes target;   // what domain 0 is to hold; its balloon is on the way there
+  Bytes maximum;  // that domain 0 may hold
+};
+
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
@@ -129,6 +141,18 @@ class Hypervisor {
   // which that is not known are left out: all of them, if the hypervisor has no such thing.
   // (xc_domain_getinfolist, xs_read of memory/static-max)
   virtual std::map<GuestId, Bytes> Surrendered() { return {}; }
+
+  // kUnsupported if the hypervisor has no such thing. (xc_physinfo, xc_domain_getinfolist, xs_read
+  // of kBackendTargetPath and memory/static-max)
+  virtual Result<PhysicalMemory> Memory() {
+    return Fail(ErrorCode::kUnsupported, "this hypervisor does not tell of the host's memory");
+  }
+  // Tells domain 0's balloon where to go, as a toolstack would; it takes its time. REQUIRES: at
+  // most Memory()->maximum. (xc_domain_setmaxmem, xs_write of kBackendTargetPath)
+  virtual Result<void> SetBackendTarget(Bytes target) {
+    (void)target;
+    return Fail(ErrorCode::kUnsupported, "this hypervisor has no balloon for domain 0");
+  }
 
   // Guests that a daemon before this one served, told before the first call of Guests(). Xen knows
   // by itself which of them still run; guests that have to connect again (loopback's) are listed

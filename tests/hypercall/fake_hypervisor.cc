@@ -223,6 +223,14 @@ Result<std::vector<GuestInfo>> FakeHypervisor::Guests() {
   return infos;
 }
 
+Result<PhysicalMemory> FakeHypervisor::Memory() { return memory ? *memory : Hypervisor::Memory(); }
+
+Result<void> FakeHypervisor::SetBackendTarget(Bytes target) {
+  if (fail_targets || !memory) return Fail(ErrorCode::kSystem, "no balloon");
+  memory->target = target;
+  return {};
+}
+
 Result<std::unique_ptr<SharedPages>> FakeHypervisor::Map(GuestId guest,
                                                          std::span<const GrantRef> refs) {
   ++maps_;

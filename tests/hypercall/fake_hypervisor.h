@@ -133,6 +133,8 @@ class FakeHypervisor final : public Hypervisor {
   FakeDirectory& directory() override { return directory_; }
   Result<std::vector<GuestInfo>> Guests() override;
   std::map<GuestId, Bytes> Surrendered() override { return surrendered; }
+  Result<PhysicalMemory> Memory() override;
+  Result<void> SetBackendTarget(Bytes target) override;
   Result<std::unique_ptr<SharedPages>> Map(GuestId guest, std::span<const GrantRef> refs) override;
   Result<std::unique_ptr<EventChannel>> Bind(GuestId guest, EventPort port) override;
 
@@ -148,6 +150,8 @@ class FakeHypervisor final : public Hypervisor {
   void HoldPorts(bool hold) { ports_held_ = hold; }
 
   std::map<GuestId, Bytes> surrendered;
+  std::optional<PhysicalMemory> memory;  // absent: the hypervisor does not tell
+  bool fail_targets = false;
 
   uint64_t maps() const { return maps_; }
   uint64_t binds() const { return binds_; }

@@ -217,6 +217,22 @@ int xc_domain_getinfolist(xc_interface*, uint32_t first, unsigned max, xc_domain
   return count;
 }
 
+int xc_physinfo(xc_interface*, xc_physinfo_t* info) {
+  FakeXen& xen = FakeXen::Current();
+  if (xen.Fails("xc_physinfo")) return -1;
+  *info = xen.host;
+  return 0;
+}
+
+int xc_domain_setmaxmem(xc_interface*, uint32_t domid, uint64_t max_memkb) {
+  FakeXen& xen = FakeXen::Current();
+  if (xen.Fails("xc_domain_setmaxmem")) return -1;
+  for (xc_domaininfo_t& info : xen.domains) {
+    if (info.domain == domid) info.max_pages = max_memkb * 1024 / kPageSize;
+  }
+  return 0;
+}
+
 int xc_evtchn_status(xc_interface*, xc_evtchn_status_t* status) {
   FakeXen& xen = FakeXen::Current();
   if (xen.Fails("xc_evtchn_status")) return -1;

@@ -56,6 +56,9 @@ class FakeXen {
   void AddDomain(uint16_t id, uint32_t flags = 0);
   std::vector<xc_domaininfo_t> domains;
 
+  // The host.
+  xc_physinfo_t host{};
+
   // Grants: a granted page is mapped as kPageSize bytes of its reference number.
   std::set<Port> grants;  // domid, reference
   std::map<void*, size_t> mapped;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "hypercall/loopback/listener.h"
+#include "hypercall/loopback/physical_memory.h"
 #include "hypercall/loopback/realm.h"
 #include "hypercall/loopback/server.h"
 
@@ -109,6 +110,12 @@ Result<std::unique_ptr<LoopbackHypervisor>> LoopbackHypervisor::Create(const Con
 Directory& LoopbackHypervisor::directory() { return impl_->directory(); }
 
 Result<std::vector<GuestInfo>> LoopbackHypervisor::Guests() { return impl_->Guests(); }
+
+Result<PhysicalMemory> LoopbackHypervisor::Memory() { return ReadPhysicalMemory(directory()); }
+
+Result<void> LoopbackHypervisor::SetBackendTarget(Bytes target) {
+  return loopback::SetBackendTarget(directory(), target);
+}
 
 void LoopbackHypervisor::Expect(std::span<const GuestInfo> guests) { impl_->Expect(guests); }
 

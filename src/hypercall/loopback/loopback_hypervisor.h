@@ -56,6 +56,8 @@ class LoopbackHypervisor final : public Hypervisor {
   std::string_view name() const override { return "loopback"; }
   Directory& directory() override;
   Result<std::vector<GuestInfo>> Guests() override;
+  Result<PhysicalMemory> Memory() override;  // see physical_memory.h
+  Result<void> SetBackendTarget(Bytes target) override;
   void Expect(std::span<const GuestInfo> guests) override;
   Result<std::unique_ptr<SharedPages>> Map(GuestId guest, std::span<const GrantRef> refs) override;
   Result<std::unique_ptr<EventChannel>> Bind(GuestId guest, EventPort port) override;

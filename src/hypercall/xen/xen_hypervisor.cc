@@ -14,6 +14,7 @@
 #include "hypercall/xen/grant_mapping.h"
 #include "hypercall/xen/handles.h"
 #include "hypercall/xen/interdomain_channel.h"
+#include "hypercall/xen/physical_memory.h"
 #include "hypercall/xen/xenstore_directory.h"
 
 namespace tmem::xen {
@@ -29,6 +30,12 @@ class XenHypervisor final : public Hypervisor {
   Directory& directory() override { return directory_; }
   Result<std::vector<GuestInfo>> Guests() override;
   std::map<GuestId, Bytes> Surrendered() override;
+  Result<PhysicalMemory> Memory() override {
+    return ReadPhysicalMemory(control_.get(), directory_);
+  }
+  Result<void> SetBackendTarget(Bytes target) override {
+    return SetDom0Target(control_.get(), directory_, target);
+  }
   Result<std::unique_ptr<SharedPages>> Map(GuestId guest, std::span<const GrantRef> refs) override {
     return GrantMapping::Map(guest, refs);
   }
