@@ -70,6 +70,19 @@ class Sheet {
     }
   }
 
+  // Null: the capacity does not follow the host.
+  void AddFollowing(const Json& following) {
+    if (following.is_null()) return;
+    Add("capacity follows the host, borrowed", SizeOf(following, "borrowed_bytes"));
+    Add("last changed by", following.at("last_change").get<std::string>());
+    Add("free on the host", SizeOf(following, "host_free_bytes"));
+    Add("held by dom0", SizeOf(following, "dom0_held_bytes"));
+    Add("target of dom0", SizeOf(following, "dom0_target_bytes"));
+    Add("available in dom0", SizeOf(following, "dom0_available_bytes"));
+    const auto problem = following.at("problem").get<std::string>();
+    if (!problem.empty()) Add("cannot follow", problem);
+  }
+
   std::string Text() const { return table_.Text(); }
 
  private:
@@ -256,6 +269,7 @@ std::string HostView(const Json& host) {
   }
   sheet.Add("capacity", SizeOf(host, "capacity_bytes"));
   sheet.Add("capacity at most", SizeOf(host, "max_capacity_bytes"));
+  sheet.AddFollowing(host.at("following"));
   sheet.AddSegments(host.at("segment_bytes"));
   sheet.Add("freeable", SizeOf(host, "freeable_bytes"));
   sheet.Add("index", SizeOf(host, "index_bytes"));

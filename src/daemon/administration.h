@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "base/units.h"
+#include "daemon/capacity_follower.h"
 #include "daemon/config.h"
 #include "daemon/history.h"
 #include "daemon/knobs.h"
@@ -26,6 +27,7 @@ struct HostInfo {
   std::string hypervisor;
   Config config;  // as in force
   Bytes max_capacity;
+  std::optional<Following> following{};  // absent: the capacity does not follow the host
   size_t workers = 0;
   StoreStats store;
   OperationTimes::Snapshot operation_times{};

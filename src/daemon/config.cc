@@ -119,12 +119,33 @@ Result<Config> ParseConfig(std::string_view text, const std::string& file,
   return config;
 }
 
+namespace {
+
+// The capacity is "auto".
+Result<void> CheckFollowing(const Config& config) {
+  if (config.max_capacity == Bytes(0)) {
+    return Fail(
+        ErrorCode::kInvalid,
+        "capacity = \"auto\" needs a max-capacity: how far the store may grow; write it into "
+        "the configuration and restart tmemd");
+  }
+  if (config.max_capacity < config.min_capacity) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("max-capacity ({}) is below min-capacity ({})",
+                            FormatBytes(config.max_capacity), FormatBytes(config.min_capacity)));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> CheckTogether(const Config& config) {
-  if (config.max_capacity != Bytes(0) && config.max_capacity < config.capacity) {
+  if (!config.capacity) return CheckFollowing(config);
+  if (config.max_capacity != Bytes(0) && config.max_capacity < *config.capacity) {
     return Fail(ErrorCode::kInvalid,
                 fmt::format("max-capacity ({}) is below capacity ({}); raise it, or set it to 0 "
                             "for four times the capacity",
-                            FormatBytes(config.max_capacity), FormatBytes(config.capacity)));
+                            FormatBytes(config.max_capacity), FormatBytes(*config.capacity)));
   }
   return {};
 }

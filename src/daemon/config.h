@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,7 +46,12 @@ struct LiveChanges {
 
 struct Config {
   HypervisorKind hypervisor = HypervisorKind::kAuto;
-  Bytes capacity = MiB(256);
+  std::optional<Bytes> capacity = MiB(256);  // absent: follows the host's free memory
+  // For a capacity that follows: capacity_plan.h.
+  Bytes min_capacity = MiB(64);
+  Bytes host_reserve = MiB(512);
+  Bytes dom0_reserve = MiB(256);
+  Bytes free_request{0};
   PolicySettings policy{};
   Bytes max_capacity{0};   // 0: four times the capacity
   std::string store_path;  // empty: memory of the process

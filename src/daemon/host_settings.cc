@@ -16,7 +16,8 @@ std::vector<std::string> ChangedKnobs(const Config& before, const Config& after,
 }
 
 HostSettings::HostSettings(const Config& config, SettingChanges by_command)
-    : max_capacity_(config.max_capacity != Bytes(0) ? config.max_capacity : config.capacity * 4),
+    : max_capacity_(config.max_capacity != Bytes(0) ? config.max_capacity
+                                                    : config.capacity.value_or(Bytes(0)) * 4),
       files_(config),
       live_{.by_command = std::move(by_command)},
       in_force_(config) {
@@ -35,11 +36,11 @@ std::vector<std::string> HostSettings::Reload(const Config& config) {
 
 Result<Config> HostSettings::Preview(const LiveChanges& changes) const {
   auto config = WithChanges(files_, Merged(changes.by_key, changes.by_command));
-  if (config && config->capacity > max_capacity_) {
+  if (config && config->capacity && *config->capacity > max_capacity_) {
     return Fail(ErrorCode::kInvalid,
                 fmt::format("capacity: {} is above max-capacity, {}; raise that in the "
                             "configuration and restart tmemd",
-                            FormatBytes(config->capacity), FormatBytes(max_capacity_)));
+                            FormatBytes(*config->capacity), FormatBytes(max_capacity_)));
   }
   return config;
 }

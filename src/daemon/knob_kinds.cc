@@ -13,6 +13,7 @@ namespace tmem::daemon::kinds {
 
 namespace {
 
+constexpr std::string_view kAuto = "auto";
 constexpr size_t kMaxFolderPath = 4096;  // PATH_MAX, the final NUL included
 constexpr size_t kMaxSocketPath = 107;   // sizeof(sockaddr_un::sun_path) less the final NUL
 
@@ -66,7 +67,7 @@ std::optional<Bytes> Size::Read(const KnobValue& value) const {
     if (const auto parsed = ParseBytes(*text)) bytes = *parsed;
   }
   if (bytes == kUnlimited && !may_be_unlimited) return std::nullopt;
-  if (bytes && *bytes < min) return std::nullopt;
+  if (bytes && (*bytes < min || *bytes > max)) return std::nullopt;
   return bytes;
 }
 
@@ -78,9 +79,25 @@ KnobValue Size::Write(Bytes value) {
 std::string Size::Allowed() const {
   std::string allowed = "a size in bytes or with K, M, G or T, as in \"64M\"";
   if (min != Bytes(0)) allowed += fmt::format(", at least {}", FormatBytes(min));
+  if (max != kUnlimited) allowed += fmt::format(", at most {}", FormatBytes(max));
   if (may_be_unlimited) allowed += ", or \"unlimited\"";
   if (!zero.empty()) allowed += fmt::format("; 0: {}", zero);
   return allowed;
+}
+
+std::optional<std::optional<Bytes>> SizeOrAuto::Read(const KnobValue& value) const {
+  if (value == KnobValue(std::string(kAuto))) return std::optional<Bytes>();
+  const auto read = size.Read(value);
+  if (!read) return std::nullopt;
+  return std::optional<std::optional<Bytes>>(std::in_place, read);
+}
+
+KnobValue SizeOrAuto::Write(std::optional<Bytes> value) {
+  return value ? Size::Write(*value) : std::string(kAuto);
+}
+
+std::string SizeOrAuto::Allowed() const {
+  return fmt::format("{}; or \"{}\"", size.Allowed(), kAuto);
 }
 
 std::optional<bool> Boolean::Read(const KnobValue& value) {

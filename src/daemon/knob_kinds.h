@@ -34,11 +34,21 @@ struct Number {
 // Bytes, with a unit: "64M", "1.5G", or a plain number.
 struct Size {
   Bytes min{0};
+  Bytes max = kUnlimited;
   bool may_be_unlimited = false;
   std::string_view zero = {};  // what 0 means, if it is special
 
   std::optional<Bytes> Read(const KnobValue& value) const;
   static KnobValue Write(Bytes value);
+  std::string Allowed() const;
+};
+
+// A Size, or "auto" for none.
+struct SizeOrAuto {
+  Size size;
+
+  std::optional<std::optional<Bytes>> Read(const KnobValue& value) const;
+  static KnobValue Write(std::optional<Bytes> value);
   std::string Allowed() const;
 };
 

@@ -25,6 +25,7 @@ constexpr std::string_view kCompress = "compress";
 constexpr std::array<std::string_view, 2> kCompressParts = {"compress-ephemeral",
                                                             "compress-persistent"};
 
+constexpr Bytes kMostReserve = GiB(1) * 1024 * 1024;  // so that sums of them mean something
 constexpr uint32_t kMaxWorkers = 256;
 constexpr uint32_t kMaxSpinUs = 10'000;
 constexpr uint32_t kMaxScrubHours = 24 * 365;
@@ -112,9 +113,27 @@ std::vector<DaemonKnob> MakeServiceKnobs() {
       WithFlag(Make<Config>("hypervisor", kRestart, kinds::Choice<HypervisorKind>{kHypervisorNames},
                             FIELD(hypervisor),
                             "Whose guests are served. auto: xen in a Xen dom0, else loopback.")),
-      WithFlag(Make<Config>("capacity", kNow, kinds::Size{.min = Bytes(kSegmentSize)},
-                            FIELD(capacity),
-                            "Memory that stored pages may take, all guests together.")),
+      WithFlag(Make<Config>(
+          "capacity", kNow, kinds::SizeOrAuto{{.min = Bytes(kSegmentSize)}}, FIELD(capacity),
+          "Memory that stored pages may take, all guests together. auto: follows the host's free "
+          "memory, from min-capacity up to max-capacity.")),
+      Make<Config>("min-capacity", kNow,
+                   kinds::Size{.min = Bytes(kSegmentSize), .max = kMostReserve},
+                   FIELD(min_capacity),
+                   "With capacity \"auto\": what stored pages may take of dom0's own memory. What "
+                   "they take beyond is borrowed from the host's."),
+      Make<Config>(
+          "host-reserve", kNow, kinds::Size{.max = kMostReserve}, FIELD(host_reserve),
+          "With capacity \"auto\": what stays free on the host, for domains to be created. "
+          "The store gives back at once what is missing."),
+      Make<Config>("dom0-reserve", kNow, kinds::Size{.max = kMostReserve}, FIELD(dom0_reserve),
+                   "With capacity \"auto\": what stays available to dom0's own programs "
+                   "(MemAvailable)."),
+      Make<Config>(
+          "free-request", kNow, kinds::Size{.max = kMostReserve}, FIELD(free_request),
+          "With capacity \"auto\": what a toolstack wants free on the host, if that is more "
+          "than host-reserve; to be set before a domain is created and taken back "
+          "afterwards."),
       WithFlag(Make<Config>("policy", kNow, kinds::Choice<PolicyKind>{kPolicyNames},
                             FIELD(policy.kind),
                             "How memory is divided among guests; docs/policies.md compares them.")),

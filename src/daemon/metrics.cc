@@ -228,6 +228,19 @@ void AddHost(std::vector<MetricFamily>& families, const HostInfo& host) {
   std::move(stored).MoveTo(families);
 }
 
+void AddFollowing(std::vector<MetricFamily>& families, const Following& following) {
+  const auto gauge = [&](const char* name, const char* help, Bytes bytes) {
+    AddOne(families, name, help, MetricType::Gauge, bytes);
+  };
+  gauge("tmemd_host_free_bytes", "Memory of the host that no domain has.",
+        following.seen.host.free);
+  gauge("tmemd_dom0_target_bytes", "What dom0 is to hold.", following.target);
+  gauge("tmemd_dom0_available_bytes", "Memory available to dom0's programs without swapping.",
+        following.seen.available);
+  gauge("tmemd_borrowed_bytes", "Memory of the host that dom0 holds for guests' pages.",
+        following.borrowed);
+}
+
 void AddTimes(std::vector<MetricFamily>& families, const OperationTimes::Snapshot& times) {
   constexpr std::pair<uint32_t, std::string_view> kOperations[] = {
       {TMEMIF_OP_NEW_POOL, "new_pool"},     {TMEMIF_OP_DESTROY_POOL, "destroy_pool"},
@@ -338,6 +351,7 @@ std::vector<MetricFamily> CollectMetrics(const Administration& administration) {
   std::vector<MetricFamily> families;
   const HostInfo host = administration.Host();
   AddHost(families, host);
+  if (host.following) AddFollowing(families, *host.following);
   AddTimes(families, host.operation_times);
   AddGuests(families, administration, host.store.capacity);
   // A family without a metric would be a HELP of nothing.

@@ -35,6 +35,15 @@ PageCount PagesToScrub(uint64_t stored, uint32_t hours) {
   return PageCount(std::clamp(stored / (uint64_t{hours} * 3600) + 1, kLeast, kMost));
 }
 
+FollowLimits LimitsOf(const HostSettings& host) {
+  const Config& config = host.config();
+  return {.min_capacity = config.min_capacity,
+          .max_capacity = host.max_capacity(),
+          .host_reserve = config.host_reserve,
+          .dom0_reserve = config.dom0_reserve,
+          .free_request = config.free_request};
+}
+
 Bytes Total(const Bytes (&segments)[kPageClasses]) {
   Bytes total{0};
   for (const Bytes bytes : segments) total += bytes;
@@ -45,16 +54,17 @@ Bytes Total(const Bytes (&segments)[kPageClasses]) {
 
 Result<std::unique_ptr<Service>> Service::Create(const Config& config,
                                                  std::unique_ptr<Hypervisor> hypervisor,
-                                                 const Clock& clock) {
+                                                 const Clock& clock, Dom0Memory dom0) {
   auto by_command =
       config.store_path.empty() ? CommandChanges() : LoadCommandChanges(config.store_path);
   std::unique_ptr<Service> service(
-      new Service(config, std::move(by_command), std::move(hypervisor), clock));
+      new Service(config, std::move(by_command), std::move(hypervisor), clock, std::move(dom0)));
   const Config& in_force = service->host_.config();
   SetLogLevel(in_force.log_level);
   auto store = Store::Create({.path = in_force.store_path,
                               .recovery_threads = std::max(1u, std::thread::hardware_concurrency()),
-                              .capacity = in_force.capacity,
+                              .capacity = in_force.capacity.value_or(
+                                  service->capacity_.InitialCapacity(LimitsOf(service->host_))),
                               .max_capacity = service->host_.max_capacity(),
                               .shared_auth_default = in_force.shared_auth_default,
                               .policy = in_force.policy});
@@ -80,11 +90,12 @@ Result<std::unique_ptr<Service>> Service::Create(const Config& config,
 }
 
 Service::Service(const Config& config, CommandChanges by_command,
-                 std::unique_ptr<Hypervisor> hypervisor, const Clock& clock)
+                 std::unique_ptr<Hypervisor> hypervisor, const Clock& clock, Dom0Memory dom0)
     : clock_(clock),
       host_(config, std::move(by_command.host)),
       registry_(host_.config(), std::move(by_command.guests)),
-      hypervisor_(std::move(hypervisor)) {}
+      hypervisor_(std::move(hypervisor)),
+      capacity_(*hypervisor_, clock, std::move(dom0)) {}
 
 Service::~Service() = default;
 
@@ -92,6 +103,10 @@ Result<void> Service::Start() {
   if (auto started = tuning_->Start(); !started) {
     return std::unexpected(std::move(started).error().Within("xenstore"));
   }
+  if (auto started = capacity_.Start(); !started) {
+    return std::unexpected(std::move(started).error().Within("xenstore"));
+  }
+  ConfigureCapacity();
   TMEM_TRY(backend_->Start());
   std::set<GuestId> guests;
   for (const ConnectionInfo& connection : Connections()) guests.insert(connection.guest.id);
@@ -99,11 +114,12 @@ Result<void> Service::Start() {
   return {};
 }
 
-TimePoint Service::due() const { return std::min(tuning_->due(), tick_due_); }
+TimePoint Service::due() const { return std::min({tuning_->due(), capacity_.due(), tick_due_}); }
 
 void Service::DoWhatIsDue() {
   const TimePoint now = clock_.Now();
   if (now >= tuning_->due()) tuning_->ReadChanged();
+  if (now >= capacity_.due()) capacity_.Look(*store_);
   if (now >= tick_due_) Tick(now);
 }
 
@@ -156,6 +172,7 @@ void Service::GuestGone(const GuestInfo& guest) {
 
 void Service::DirectoryChanged(const Directory::WatchEvent& event) {
   if (event.token == kTuningToken) tuning_->Note(event.path);
+  if (event.token == kHostMemoryToken) capacity_.Note();
 }
 
 std::vector<std::string> Service::Reload(const Config& config) {
@@ -170,9 +187,12 @@ std::vector<std::string> Service::Reload(const Config& config) {
 
 void Service::Apply(const Config& before) {
   const Config& now = host_.config();
-  if (now.capacity != before.capacity) {
-    spdlog::info("capacity: {}", HumanBytes(store_->SetCapacity(now.capacity)));
+  if (now.capacity != before.capacity && now.capacity) {
+    spdlog::info("capacity: {}", HumanBytes(store_->SetCapacity(*now.capacity)));
+  } else if (now.capacity != before.capacity) {
+    spdlog::info("capacity: follows the host");
   }
+  ConfigureCapacity();
   if (now.policy != before.policy) {
     (void)store_->SetPolicy(now.policy);  // the knobs allow nothing else
     spdlog::info("policy: {}", NameOf(now.policy.kind));
@@ -182,6 +202,15 @@ void Service::Apply(const Config& before) {
   registry_.Reload(now);
   for (const ConnectionInfo& connection : Connections()) Configure(connection.guest);
   tuning_->ReadAll();
+}
+
+void Service::ConfigureCapacity() {
+  const FollowLimits limits = LimitsOf(host_);
+  if (const auto fixed = host_.config().capacity) {
+    capacity_.Keep(*fixed, limits);
+  } else {
+    capacity_.Follow(limits);
+  }
 }
 
 void Service::Configure(const GuestInfo& guest) {
@@ -212,6 +241,7 @@ HostInfo Service::Host() const {
   return {.hypervisor = std::string(hypervisor_->name()),
           .config = host_.config(),
           .max_capacity = host_.max_capacity(),
+          .following = capacity_.following(),
           .workers = workers_->size(),
           .store = store_->Stats(),
           .operation_times = workers_->Times()};
@@ -306,6 +336,7 @@ Reclaimed Service::Reclaim(Bytes wanted) {
   LiveChanges live = host_.live_changes();
   live.by_command["capacity"] = FormatBytes(capacity);
   RecordHost(std::move(live));
+  ConfigureCapacity();
   tuning_->Note(kTuningPath);
   const Reclaimed reclaimed{.given_back = in_use > left ? in_use - left : Bytes(0),
                             .capacity_before = before.capacity,

@@ -14,8 +14,10 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "daemon/administration.h"
+#include "daemon/capacity_follower.h"
 #include "daemon/command_changes.h"
 #include "daemon/config.h"
+#include "daemon/dom0_memory.h"
 #include "daemon/guest_registry.h"
 #include "daemon/history.h"
 #include "daemon/host_settings.h"
@@ -34,7 +36,8 @@ class Service final : public Administration, public BackendObserver {
   // Everything but the guests: Start() lets those in. `clock` must outlive the service.
   static Result<std::unique_ptr<Service>> Create(const Config& config,
                                                  std::unique_ptr<Hypervisor> hypervisor,
-                                                 const Clock& clock);
+                                                 const Clock& clock,
+                                                 Dom0Memory dom0 = Dom0Memory());
   // Disconnects the guests; their pages are gone.
   ~Service() override;
 
@@ -79,7 +82,7 @@ class Service final : public Administration, public BackendObserver {
   class GuestTunable;
 
   Service(const Config& config, CommandChanges by_command, std::unique_ptr<Hypervisor> hypervisor,
-          const Clock& clock);
+          const Clock& clock, Dom0Memory dom0);
 
   void GuestGone(const GuestInfo& guest) override;
   void DirectoryChanged(const Directory::WatchEvent& event) override;
@@ -89,6 +92,7 @@ class Service final : public Administration, public BackendObserver {
   std::optional<GuestSettings> Admit(const GuestInfo& guest);
   // The settings in force follow what the registry, or the host's settings, say now.
   void Configure(const GuestInfo& guest);
+  void ConfigureCapacity();
   void Apply(const Config& before);
   void RecordGuest(const GuestInfo& guest, LiveChanges changes);
   void RecordHost(LiveChanges changes);
@@ -102,6 +106,7 @@ class Service final : public Administration, public BackendObserver {
   GuestRegistry registry_;
   // Each needs those before it.
   std::unique_ptr<Hypervisor> hypervisor_;
+  CapacityFollower capacity_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Recompression> recompression_;
   std::unique_ptr<WorkerPool> workers_;

@@ -108,6 +108,17 @@ Json LatelyJson(std::span<const History::Sample> history) {
   return {{"seconds", seconds}, {"puts", puts}, {"puts_refused", refused}, {"evicted", evicted}};
 }
 
+Json FollowingJson(const Following& following) {
+  return {{"host_free_bytes", following.seen.host.free.value},
+          {"dom0_held_bytes", following.seen.host.held.value},
+          {"dom0_target_bytes", following.target.value},
+          {"dom0_available_bytes", following.seen.available.value},
+          {"dom0_stalled", following.seen.is_stalled},
+          {"borrowed_bytes", following.borrowed.value},
+          {"last_change", NameOf(following.cause)},
+          {"problem", following.problem}};
+}
+
 }  // namespace
 
 Json ToJson(const GuestSettings& settings) {
@@ -200,6 +211,7 @@ Json ToJson(const HostInfo& host) {
   json["log_level"] = ToString(host.config.log_level);
   json["capacity_bytes"] = host.store.capacity.value;
   json["max_capacity_bytes"] = host.max_capacity.value;
+  json["following"] = host.following ? FollowingJson(*host.following) : Json();
   json["segment_bytes"] = ByClass(host.store.segments, SizeJson);
   json["index_bytes"] = host.store.index_bytes.value;
   json["freeable_bytes"] = host.store.freeable.value;

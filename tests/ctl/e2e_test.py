@@ -657,6 +657,80 @@ class TuningTest(TestCase):
         self.assertTrue([line for line in listed if line.startswith(self.folder_of_guest + "/uuid")])
 
 
+class FollowTest(TestCase):
+    """A capacity that follows the memory of a host that the tree pretends to have."""
+
+    CONFIG = ("capacity = \"auto\"\nmin-capacity = \"8M\"\nmax-capacity = \"64M\"\n"
+              "host-reserve = \"64M\"\ndom0-reserve = \"1M\"\n"
+              "[guest-defaults]\ncompress = \"off\"\n")
+    TARGET = "/local/domain/0/memory/target"
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = self.start(self.CONFIG)
+        self.db1 = self.guest(self.daemon, "db1")
+        self.cache = self.db1.tell("pool ephemeral")
+
+    def write(self, path, value):
+        self.ctl(self.daemon, "xenstore", "write", path, value)
+
+    def host(self):
+        return json.loads(self.ctl(self.daemon, "stats", "--json"))["host"]
+
+    def wait_until(self, holds):
+        deadline = time.monotonic() + DEADLINE
+        while not holds(self.host()):
+            self.assertLess(time.monotonic(), deadline, self.host()["following"])
+
+    def fill_up(self):
+        def is_full(host):
+            self.db1.tell(f"put {self.cache} 20000")
+            return host["capacity_bytes"] == 64 << 20
+        self.wait_until(is_full)
+
+    def test_grows_with_the_host_and_gives_back_at_once(self):
+        self.assertEqual(self.host()["capacity_bytes"], 8 << 20)
+        self.daemon.wait_for_line("cannot follow the host: a loopback host has memory only if")
+        self.write("/loopback/memory", "512M")  # of which dom0 has 256
+        self.fill_up()
+        following = self.host()["following"]
+        self.assertEqual(following["borrowed_bytes"], 56 << 20)
+        self.assertEqual(following["dom0_held_bytes"], (256 + 56) << 20)
+        self.assertEqual(following["last_change"], "wanted by guests")
+        self.assertEqual(self.ctl(self.daemon, "xenstore", "read", self.TARGET),
+                         f"{(256 + 56) << 10}\n")
+        self.assertRegex(self.ctl(self.daemon, "stats"), r"follows the host, borrowed +56.0 MiB")
+
+        # A domain takes what is free, the reserve as well: the store fills the reserve again.
+        self.write("/loopback/guests-memory", "180M")
+        self.wait_until(lambda host: host["capacity_bytes"] < 64 << 20 and
+                        host["following"]["host_free_bytes"] >= 64 << 20)
+        host = self.host()
+        self.assertEqual(host["capacity_bytes"], host["following"]["borrowed_bytes"] + (8 << 20))
+        self.assertLessEqual(sum(host["segment_bytes"].values()), host["capacity_bytes"])
+        self.daemon.wait_for_line("(host short of memory)")
+
+    def test_a_toolstack_asks_for_memory(self):
+        self.write("/loopback/memory", "512M")
+        self.fill_up()
+        self.write("/tool/tmemd/free-request", "230M")
+        self.wait_until(lambda host: host["following"]["host_free_bytes"] >= 230 << 20)
+        self.assertEqual(self.host()["following"]["last_change"], "request of a toolstack")
+        self.ctl(self.daemon, "xenstore", "rm", "/tool/tmemd/free-request")
+        self.fill_up()
+        # As xl does it that balloons dom0 down by itself.
+        self.write(self.TARGET, str(270 << 10))
+        self.wait_until(lambda host: host["capacity_bytes"] == 22 << 20)
+        self.assertEqual(self.host()["following"]["borrowed_bytes"], 14 << 20)
+
+    def test_off_unless_asked_for(self):
+        self.ctl(self.daemon, "set", "capacity=16M")
+        self.write("/loopback/memory", "512M")
+        self.assertEqual(self.db1.tell(f"put {self.cache} 20000"), 20000)
+        self.assertIsNone(self.host()["following"])
+        self.assertEqual(self.host()["capacity_bytes"], 16 << 20)
+
+
 class ReclaimTest(TestCase):
     def test_ephemeral_pages_go_first_and_persistent_ones_stay(self):
         daemon = self.start("capacity = \"64M\"\n[guest-defaults]\ncompress = \"off\"\n")

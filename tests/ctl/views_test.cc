@@ -177,6 +177,23 @@ TEST_F(ViewsTest, HostViewHasEveryFigure) {
   host.store.counters = CountersOf(numbers_);
   for (StoredCounters& stored : host.store.stored) stored = StoredOf(numbers_);
 
+  EXPECT_THAT(HostView(ToJson(host)), Not(HasSubstr("follows")));
+  host.following = daemon::Following{
+      .seen = {.now = {},
+               .host = {.free = MiB(101), .held = MiB(102), .target = {}, .maximum = {}},
+               .available = MiB(103),
+               .is_stalled = false,
+               .capacity = {},
+               .in_use = {},
+               .persistent = {}},
+      .borrowed = MiB(104),
+      .target = MiB(105),
+      .cause = daemon::Cause::kHostShort,
+      .problem = "no balloon"};
+  for (const char* const figure : {"101 MiB", "102 MiB", "103 MiB", "104 MiB", "105 MiB",
+                                   "host short of memory", "no balloon"}) {
+    EXPECT_THAT(HostView(ToJson(host)), HasSubstr(figure));
+  }
   const std::string text = HostView(ToJson(host));
   EXPECT_THAT(text, HasSubstr("21 pages, 6 corrupt, 5 passes\n"));
   ExpectAll(text, kPoolCounterFields, host.store.counters);

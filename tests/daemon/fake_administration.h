@@ -32,6 +32,7 @@ class FakeAdministration : public Administration {
   std::vector<History::Sample>& history(uint16_t id) { return guests_.at(id).history; }
   ConnectionInfo& connection(uint16_t id) { return guests_.at(id).connection; }
   StoreStats& store() { return host_.store; }
+  std::optional<Following>& following() { return host_.following; }
   const std::vector<GuestId>& flushed() const { return flushed_; }
   const std::vector<GuestId>& forgiven() const { return forgiven_; }
   const Config& config() const { return host_.config; }
@@ -82,10 +83,11 @@ class FakeAdministration : public Administration {
   Result<void> ChangeHost(const SettingEdits& edits) override {
     auto config = WithChanges(Config{}, Edited(host_changes_, edits));
     if (!config) return std::unexpected(std::move(config).error());
-    if (config->capacity > kMaxCapacity) return Fail(ErrorCode::kInvalid, "above max-capacity");
+    if (config->capacity.value_or(Bytes(0)) > kMaxCapacity)
+      return Fail(ErrorCode::kInvalid, "above max-capacity");
     host_changes_ = Edited(host_changes_, edits);
     host_.config = *config;
-    host_.store.capacity = config->capacity;
+    host_.store.capacity = config->capacity.value_or(config->min_capacity);
     return {};
   }
 
@@ -128,8 +130,12 @@ class FakeAdministration : public Administration {
   Bytes reclaimable_;
   SettingChanges host_changes_;
   Directory* directory_ = nullptr;
-  HostInfo host_{
-      .hypervisor = "fake", .config = {}, .max_capacity = kMaxCapacity, .workers = 1, .store = {}};
+  HostInfo host_{.hypervisor = "fake",
+                 .config = {},
+                 .max_capacity = kMaxCapacity,
+                 .following = {},
+                 .workers = 1,
+                 .store = {}};
 };
 
 }  // namespace tmem::daemon

@@ -40,6 +40,19 @@ TEST(HostSettingsTest, TheCapacityStaysWithinItsMaximum) {
   EXPECT_THAT(more.error().message, HasSubstr("above max-capacity, 64M"));
 }
 
+TEST(HostSettingsTest, ACapacityThatFollowsNeedsAMaximumFromTheStart) {
+  Config file;
+  const HostSettings without(file);
+  EXPECT_FALSE(without.Preview({.by_key = {{"capacity", Text("auto")}}}));
+  file.max_capacity = GiB(1);
+  const HostSettings with(file);
+  const auto config = with.Preview({.by_key = {{"capacity", Text("auto")}}});
+  ASSERT_TRUE(config);
+  EXPECT_FALSE(config->capacity);
+  EXPECT_FALSE(
+      with.Preview({.by_key = {{"capacity", Text("auto")}, {"min-capacity", Text("2G")}}}));
+}
+
 TEST(HostSettingsTest, GuestDefaultsAreCheckedAsAWhole) {
   HostSettings host{Config{}};
   EXPECT_FALSE(host.Preview(

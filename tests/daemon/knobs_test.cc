@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cctype>
 #include <fstream>
 #include <iterator>
@@ -56,6 +57,20 @@ TEST(KnobsTest, TextFromACommandLineIsReadLikeAFile) {
   EXPECT_THAT(config.allowed_guests, testing::ElementsAre("a", "b"));
   EXPECT_EQ(config.guest_defaults.compress[0], CompressMode::kOff);
   EXPECT_EQ(config.guest_defaults.compress[1], CompressMode::kOff);
+}
+
+TEST(KnobsTest, ACapacityIsASizeOrFollowsTheHost) {
+  Config config;
+  ASSERT_TRUE(SetKnob(config, "capacity", std::string("auto")));
+  EXPECT_FALSE(config.capacity);
+  const auto knob = std::ranges::find(DaemonKnobs(), "capacity", &DaemonKnob::name);
+  EXPECT_EQ(knob->get(config), KnobValue(std::string("auto")));
+  ASSERT_TRUE(SetKnob(config, "capacity", std::string("64M")));
+  EXPECT_EQ(config.capacity, MiB(64));
+  for (const char* const size : {"Auto", "", "4K", "unlimited"}) {
+    EXPECT_FALSE(SetKnob(config, "capacity", std::string(size))) << size;
+  }
+  EXPECT_EQ(config.capacity, MiB(64));
 }
 
 TEST(KnobsTest, MetricsAreForThisHostAlone) {

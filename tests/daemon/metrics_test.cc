@@ -90,6 +90,22 @@ TEST(MetricsTest, SharesAndReasonsAreTold) {
   }
 }
 
+TEST(MetricsTest, WhatACapacityThatFollowsHasSeenIsTold) {
+  FakeAdministration administration;
+  EXPECT_THAT(TextOf(administration), Not(HasSubstr("borrowed")));
+  administration.following().emplace();
+  administration.following()->seen.host.free = MiB(5);
+  administration.following()->seen.available = MiB(6);
+  administration.following()->borrowed = MiB(7);
+  administration.following()->target = MiB(8);
+  const std::string text = TextOf(administration);
+  for (const char* line :
+       {"tmemd_host_free_bytes 5242880\n", "tmemd_dom0_available_bytes 6291456\n",
+        "tmemd_borrowed_bytes 7340032\n", "tmemd_dom0_target_bytes 8388608\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
 TEST(MetricsTest, NoNameBreaksTheText) {
   FakeAdministration administration;
   administration.AddGuest(1, "a\xff");

@@ -43,11 +43,12 @@ SettingEdits Capacity(const std::string& size) { return {.changes = {{"capacity"
 
 class ServiceTest : public testing::Test {
  protected:
-  void Create(const Config& config) {
+  void Create(const Config& config,
+              std::unique_ptr<FakeHypervisor> hypervisor = std::make_unique<FakeHypervisor>()) {
     service_.reset();  // the one before lets go of its store
-    auto hypervisor = std::make_unique<FakeHypervisor>();
     hypervisor_ = hypervisor.get();
-    service_ = Service::Create(config, std::move(hypervisor), clock_).value();
+    service_ =
+        Service::Create(config, std::move(hypervisor), clock_, Dom0Memory(proc_.Path(""))).value();
     ASSERT_TRUE(service_->Start());
   }
 
@@ -89,6 +90,7 @@ class ServiceTest : public testing::Test {
     return stats ? stats->settings : GuestSettings{};
   }
 
+  const TemporaryFolder proc_;
   ManualClock clock_;
   FakeHypervisor* hypervisor_ = nullptr;
   std::unique_ptr<Service> service_;
@@ -387,6 +389,71 @@ TEST_F(ServiceTest, WhatAGuestSurrenderedEntitlesIt) {
   EXPECT_EQ(service_->ShareOf({1})->entitled, MiB(10));
   Write("policy", "max-min");
   EXPECT_EQ(service_->ShareOf({1})->policy, PolicyKind::kMaxMin);
+}
+
+TEST_F(ServiceTest, ACapacityFollowsTheHostIfItIsTold) {
+  proc_.Write("meminfo", "MemAvailable: 1048576 kB\n");
+  auto hypervisor = std::make_unique<FakeHypervisor>();
+  PhysicalMemory& memory = hypervisor->memory.emplace();
+  // A daemon before this one has borrowed 56 MiB.
+  const Bytes own = GiB(1);
+  memory = {.free = GiB(2), .held = own + MiB(56), .target = own + MiB(56), .maximum = GiB(4)};
+  FakeDirectory& directory = hypervisor->directory();
+  for (const auto& [name, bytes] :
+       {std::pair("borrowed-bytes", MiB(56)), std::pair("dom0-target-bytes", memory.target)}) {
+    ASSERT_TRUE(directory.Write(fmt::format("{}/stats/{}", kTuningPath, name),
+                                fmt::format("{}", bytes.value)));
+  }
+  Config config = SmallConfig();
+  config.max_capacity = MiB(64);
+  config.min_capacity = MiB(8);
+  config.capacity.reset();
+  Create(config, std::move(hypervisor));
+  EXPECT_EQ(service_->Host().store.capacity, MiB(64));
+  clock_.Advance(std::chrono::seconds(1));
+  Settle();
+  ASSERT_TRUE(service_->Host().following);
+  EXPECT_EQ(service_->Host().following->problem, "");
+  EXPECT_EQ(service_->Host().following->borrowed, MiB(56));
+
+  // One that lowers domain 0's target by itself is heard.
+  memory.target -= MiB(20);
+  ASSERT_TRUE(directory.Write(std::string(kBackendTargetPath), "news"));
+  Settle();
+  EXPECT_EQ(service_->Host().following->cause, Cause::kTaken);
+  EXPECT_EQ(service_->Host().store.capacity, MiB(44));
+
+  Write("free-request", "2076M");
+  EXPECT_EQ(service_->Host().following->cause, Cause::kRequested);
+  EXPECT_EQ(service_->Host().following->borrowed, Bytes(0));
+  EXPECT_EQ(service_->Host().store.capacity, MiB(8));
+  EXPECT_EQ(memory.target, own);
+  Write("free-request", "much");
+  EXPECT_THAT(ErrorOf("free-request"), HasSubstr("is not allowed"));
+
+  Write("capacity", "16M");
+  EXPECT_FALSE(service_->Host().following);
+  EXPECT_EQ(service_->Host().store.capacity, MiB(16));
+  Write("capacity", "auto");
+  EXPECT_TRUE(service_->Host().following);
+  EXPECT_EQ(service_->Host().store.capacity, MiB(8));
+}
+
+TEST_F(ServiceTest, AFixedCapacityReturnsWhatADaemonBeforeHadBorrowed) {
+  proc_.Write("meminfo", "MemAvailable: 1048576 kB\n");
+  auto hypervisor = std::make_unique<FakeHypervisor>();
+  PhysicalMemory& memory = hypervisor->memory.emplace();
+  memory = {.free = GiB(2), .held = GiB(1), .target = GiB(1), .maximum = GiB(4)};
+  for (const auto& [name, bytes] :
+       {std::pair("borrowed-bytes", MiB(100)), std::pair("dom0-target-bytes", GiB(1))}) {
+    ASSERT_TRUE(hypervisor->directory().Write(fmt::format("{}/stats/{}", kTuningPath, name),
+                                              fmt::format("{}", bytes.value)));
+  }
+  Create(SmallConfig(), std::move(hypervisor));
+  clock_.Advance(std::chrono::seconds(1));
+  Settle();
+  EXPECT_EQ(memory.target, GiB(1) - MiB(100));
+  EXPECT_FALSE(service_->Host().following);
 }
 
 TEST_F(ServiceTest, RefusesACapacityThatNoStoreCanHave) {
