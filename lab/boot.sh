@@ -5,7 +5,7 @@
 # judged by what it printed.
 
 # boot INITRD QEMU-MEMORY-MIB CPUS DOM0-ARGUMENTS SERIAL [DISK]: SERIAL is where the console goes
-# (stdio); what is written to the disk is forgotten at the end.
+# (stdio); what is written to the disk is forgotten at the end. REQUIRES: load_scenario
 boot() {
   local initrd=$1 memory=$2 cpus=$3 arguments=$4 serial=$5 disk=()
   [[ -z ${6:-} ]] || disk=(-drive "file=$6,format=raw,if=virtio,snapshot=on")
@@ -15,6 +15,6 @@ boot() {
   run_tool /usr/bin/qemu-system-x86_64 -L "$share/qemu" -L "$share/seabios" -L /usr/share/qemu \
     -L /usr/share/seabios -accel tcg,thread=multi,tb-size=512 -cpu qemu64 -smp "$cpus" -m "$memory" \
     -display none -serial "$serial" -nodefaults -no-user-config -no-reboot -kernel "$xen" \
-    -append "console=com1 com1=115200,8n1 loglvl=info guest_loglvl=warning noreboot=0 dom0_mem=768M,max:768M dom0_max_vcpus=1 dom0_vcpus_pin gnttab_max_frames=256" \
+    -append "console=com1 com1=115200,8n1 loglvl=info guest_loglvl=warning noreboot=0 dom0_mem=$dom0_memory dom0_max_vcpus=1 dom0_vcpus_pin gnttab_max_frames=256" \
     -initrd "$cache/vmlinux/$dom0_series console=hvc0 loglevel=5 panic=-1 $arguments,$initrd" "${disk[@]}"
 }

@@ -53,7 +53,7 @@ run() {
   fi
   initrd=$(scenario_initrd "$name" "$series_now")
   export -f run_tool boot tool tool_libraries die
-  export cache dom0_series
+  export cache dom0_series dom0_memory
   # The emulator goes with this script, however this script goes.
   setpriv --pdeathsig TERM timeout --kill-after=10 "$time_limit" bash -c 'boot "$@"' _ "$initrd" \
     "$memory" "$cpus" "lab.scenario=$1" stdio "$(scenario_disk)" </dev/null 2>&1 |

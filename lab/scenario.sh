@@ -6,6 +6,8 @@
 # dom0=systemd asks for the dom0 with systemd, where tmemd is installed with its unit; any other has
 # busybox, and the scenario starts tmemd itself. guest=systemd asks for guests with systemd, where the
 # module is installed with its unit, and whose root disk is dom0's /dev/vda.
+# memory is the emulated machine's, in MiB; dom0_memory is what Xen is told as dom0_mem: what follows
+# "max:" is how far dom0 can be ballooned up.
 # One processor (cpus) is quickest: dom0 and a guest then wake each other inside of the emulator, and
 # not by way of a busy machine's scheduler.
 # A scenario runs once for each kernel series that it names, as NAME-SERIES. Sourced.
@@ -15,6 +17,7 @@ scenarios=$lab/scenarios
 # load_scenario NAME: sets the variables of the scenario.
 load_scenario() {
   summary='' dom0=busybox guest=busybox series=("${all_series[@]}") time_limit=300 memory=2048 cpus=1 programs=()
+  dom0_memory=768M,max:768M
   [[ -e $scenarios/$1/scenario ]] || die "there is no scenario '$1'; tools/xenlab list names them"
   . "$scenarios/$1/scenario"
 }
