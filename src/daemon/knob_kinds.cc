@@ -211,6 +211,7 @@ std::optional<std::set<Uuid>> Uuids::Read(const KnobValue& value) {
 
 KnobValue Uuids::Write(const std::set<Uuid>& value) {
   std::vector<std::string> words;
+  words.reserve(value.size());
   for (const Uuid& uuid : value) words.push_back(uuid.ToString());
   return words;
 }
