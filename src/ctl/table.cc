@@ -20,6 +20,7 @@ void Table::Add(std::vector<std::string> cells) {
 
 std::vector<std::string> Table::Lines() const {
   std::vector<std::string> titles;
+  titles.reserve(columns_.size());
   for (const Column& column : columns_) titles.push_back(column.title);
   std::vector<std::vector<std::string>> rows;
   if (std::ranges::any_of(titles, [](const std::string& title) { return !title.empty(); })) {

@@ -177,6 +177,7 @@ void TopModel::Update(const Json& stats, TimePoint now) {
 
 std::vector<Row> TopModel::Sorted() const {
   std::vector<Row> rows;
+  rows.reserve(rows_.size());
   for (const auto& [id, row] : rows_) rows.push_back(row);
   const Column& column = *ColumnOf(key_);
   std::ranges::sort(rows, [&](const Row& a, const Row& b) {
@@ -191,12 +192,14 @@ std::vector<Row> TopModel::Sorted() const {
 
 std::vector<std::string> TopModel::Lines() const {
   std::vector<Table::Column> columns;
+  columns.reserve(std::size(kColumns));
   for (const Column& column : kColumns) {
     columns.push_back({std::string(column.title), column.align});
   }
   Table table(std::move(columns));
   for (const Row& row : Sorted()) {
     std::vector<std::string> cells;
+    cells.reserve(std::size(kColumns));
     for (const Column& column : kColumns) cells.push_back(column.text(row));
     table.Add(std::move(cells));
   }
