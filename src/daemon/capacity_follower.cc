@@ -24,8 +24,6 @@ Bytes ReadBytes(Directory& directory, const std::string& path) {
   return text ? ParseBytes(*text).value_or(Bytes(0)) : Bytes(0);
 }
 
-Bytes Less(Bytes a, Bytes b) { return a > b ? a - b : Bytes(0); }
-
 }  // namespace
 
 CapacityFollower::CapacityFollower(Hypervisor& hypervisor, const Clock& clock, Dom0Memory dom0)
@@ -121,30 +119,37 @@ void CapacityFollower::CarryOut(const MemorySample& sample, const CapacityPlan& 
 
 bool CapacityFollower::Move(const MemorySample& sample, const Loan& loan) {
   const Bytes before = sample.host.target;
-  // Written down before the target rises and after it falls: who finds the target lower than was
-  // written takes it that the difference is no longer borrowed.
-  if (loan.target >= before) WriteDown(loan.borrowed, loan.target);
-  if (loan.target == before) return true;
-  if (const auto set = hypervisor_.SetBackendTarget(loan.target); !set) {
-    Problem(set.error().message);
-    if (loan.target > before) WriteDown(loan_.borrowed, before);
+  const auto stays = [&](const Error& why) {
+    Problem(why.message);
     loan_.may_grow_at = sample.now + kCalm;
     return false;
+  };
+  // Written down before the target rises and after it falls: who finds the target lower than was
+  // written takes it that the difference is no longer borrowed. What could not be written down is
+  // not borrowed.
+  if (loan.target >= before) {
+    if (const auto written = WriteDown(loan.borrowed, loan.target); !written) {
+      return stays(written.error());
+    }
   }
-  if (loan.target < before) WriteDown(loan.borrowed, loan.target);
+  if (loan.target == before) return true;
+  if (const auto set = hypervisor_.SetBackendTarget(loan.target); !set) {
+    if (loan.target > before) (void)WriteDown(loan_.borrowed, before);
+    return stays(set.error());
+  }
+  // A note that stays too high, here or above, is read as by that rule: right, and written later.
+  if (loan.target < before) (void)WriteDown(loan.borrowed, loan.target);
   return true;
 }
 
-void CapacityFollower::WriteDown(Bytes borrowed, Bytes target) {
-  if (written_ == std::pair(borrowed, target)) return;
+Result<void> CapacityFollower::WriteDown(Bytes borrowed, Bytes target) {
+  if (written_ == std::pair(borrowed, target)) return {};
   const std::vector<Directory::Node> nodes = {
       {.path = BorrowedPath(), .value = fmt::format("{}", borrowed.value), .permissions = {}},
       {.path = TargetPath(), .value = fmt::format("{}", target.value), .permissions = {}}};
-  if (const auto written = hypervisor_.directory().WriteAll(nodes); !written) {
-    spdlog::error("{}", written.error().message);
-    return;
-  }
+  TMEM_TRY(hypervisor_.directory().WriteAll(nodes));
   written_ = {borrowed, target};
+  return {};
 }
 
 void CapacityFollower::Tell(const MemorySample& sample, const CapacityPlan& plan) {

@@ -71,7 +71,7 @@ class CapacityFollower {
   void CarryOut(const MemorySample& sample, const CapacityPlan& plan, Store& store);
   // False if the target stays.
   bool Move(const MemorySample& sample, const Loan& loan);
-  void WriteDown(Bytes borrowed, Bytes target);
+  Result<void> WriteDown(Bytes borrowed, Bytes target);
   void Tell(const MemorySample& sample, const CapacityPlan& plan);
   void Problem(std::string what);
 

@@ -13,9 +13,6 @@ namespace {
 // came free. xl tries for half a minute.
 constexpr std::chrono::seconds kForToolstack{60};
 
-// a - b, or nothing.
-Bytes Less(Bytes a, Bytes b) { return a > b ? a - b : Bytes(0); }
-
 Bytes RoundDown(Bytes bytes) { return Bytes(bytes.value / kSegmentSize * kSegmentSize); }
 Bytes RoundUp(Bytes bytes) { return RoundDown(bytes + Bytes(kSegmentSize - 1)); }
 

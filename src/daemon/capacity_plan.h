@@ -100,6 +100,9 @@ struct CapacityPlan {
   Cause cause = Cause::kNone;
 };
 
+// a - b, or nothing.
+constexpr Bytes Less(Bytes a, Bytes b) { return a > b ? a - b : Bytes(0); }
+
 // What must be free on the host, and how much more before the store grows.
 Bytes WantedFree(const FollowLimits& limits);
 Bytes HostMargin(const FollowLimits& limits);

@@ -206,6 +206,24 @@ TEST_F(CapacityFollowerTest, AFailedRaiseBorrowsNothing) {
   EXPECT_EQ(Value(kBorrowed), "0");
 }
 
+// A daemon that is killed then would leave domain 0 with memory that nobody knows is borrowed.
+TEST_F(CapacityFollowerTest, WhatCannotBeWrittenDownIsNotBorrowed) {
+  follower_.Follow(limits_);
+  Put(PageClass::kEphemeral, 8);
+  hypervisor_.directory().FailWrites(ErrorCode::kUnavailable);
+  const LogCapture log;
+  Second(follower_);
+  EXPECT_EQ(target(), MiB(512));
+  EXPECT_EQ(follower_.following()->borrowed, Bytes(0));
+  EXPECT_EQ(follower_.following()->problem, "writes fail");
+  Second(follower_);
+  EXPECT_EQ(log.text().find("writes fail"), log.text().rfind("writes fail")) << "told once";
+  hypervisor_.directory().FailWrites(std::nullopt);
+  for (int i = 0; i < 32; ++i) Second(follower_);
+  EXPECT_GT(target(), MiB(512));
+  EXPECT_EQ(Value(kBorrowed), fmt::format("{}", (target() - MiB(512)).value));
+}
+
 TEST_F(CapacityFollowerTest, WithoutFiguresNothingMoves) {
   follower_.Follow(limits_);
   const PhysicalMemory memory = *hypervisor_.memory;
