@@ -184,6 +184,28 @@ void SameFilledCheck(benchmark::State& state, bool same) {
   }
 }
 
+// What LooksLikeNoise costs a page, in percent what part of the pages it is true of, and how much
+// smaller LZ4 would have made all pages together with those.
+void NoiseCheck(benchmark::State& state, const PageCorpus& corpus) {
+  const std::vector<size_t> order = RandomOrder(corpus.size());
+  size_t next = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(LooksLikeNoise(corpus.page(order[next])));
+    if (++next == order.size()) next = 0;
+  }
+  BareLz4 lz4;
+  size_t noise = 0;
+  size_t lost = 0;
+  for (size_t i = 0; i < corpus.size(); ++i) {
+    if (!LooksLikeNoise(corpus.page(i))) continue;
+    ++noise;
+    lost += kPageSize - lz4.Compress(corpus.page(i)).bytes.size();
+  }
+  const auto pages = static_cast<double>(corpus.size());
+  state.counters["noise"] = 100 * static_cast<double>(noise) / pages;
+  state.counters["lost"] = 100 * static_cast<double>(lost) / (pages * kPageSize);
+}
+
 // zstd with the tables and the content of a dictionary of ours, and literals as wished.
 class ZstdWithDictionary final : public Coder {
  public:
@@ -277,6 +299,8 @@ void RegisterAll(std::vector<PageCorpus>& corpora) {
                                [](benchmark::State& state) { SameFilledCheck(state, true); });
   for (PageCorpus& corpus : corpora) {
     RegisterDictionaries(corpus, TakeSamples(corpus));
+    benchmark::RegisterBenchmark((corpus.name + "/looks-like-noise").c_str(),
+                                 [&corpus](benchmark::State& state) { NoiseCheck(state, corpus); });
     Register(corpus, "lz4", std::make_shared<BareLz4>());
     Register(corpus, "PageCodec:fast", std::make_shared<Ours>(CompressMode::kFast));
     Register(corpus, "PageCodec:dense", std::make_shared<Ours>(CompressMode::kDense));
