@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/touch.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -97,7 +99,7 @@ void StreamingFence() {}
 
 void PrepareStreamingCopy(const std::byte* to, size_t size) {
   const auto prepare = [](const std::byte* end) {
-    if (reinterpret_cast<uintptr_t>(end) % kLine != 0) __builtin_prefetch(end, /*rw=*/1);
+    if (reinterpret_cast<uintptr_t>(end) % kLine != 0) Touch(end);
   };
   prepare(to);
   prepare(to + size);

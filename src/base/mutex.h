@@ -1,8 +1,8 @@
 // Mutexes that clang's thread-safety analysis understands, with a written rank.
 //
 // Rank rule: a thread takes locks in strictly rising rank, so no cycle of waiting can form. Debug
-// builds check it on every Lock and abort on a breach; release builds carry no cost. Two locks of
-// one rank are never held together.
+// builds check it on every lock() and abort on a breach; release builds carry no cost. Two locks of
+// one rank are held together only by try_lock().
 #ifndef TMEM_BASE_MUTEX_H_
 #define TMEM_BASE_MUTEX_H_
 
@@ -47,6 +47,13 @@ class TMEM_THREAD_ATTRIBUTE(capability("mutex")) Mutex {
     CheckRank();
     mutex_.lock();
     NoteLocked();
+  }
+  // False, at once, if another thread has it. Whoever never waits cannot wait in a cycle: ranks do
+  // not bind here.
+  bool try_lock() TMEM_THREAD_ATTRIBUTE(try_acquire_capability(true)) {
+    if (!mutex_.try_lock()) return false;
+    NoteLocked();
+    return true;
   }
   void unlock() TMEM_THREAD_ATTRIBUTE(release_capability()) {
     NoteUnlocked();

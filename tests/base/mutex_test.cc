@@ -34,6 +34,21 @@ TEST(Mutex, RanksBindEachThreadAlone) {
   other.join();
 }
 
+TEST(Mutex, TryLockNeitherWaitsNorMindsRanks) {
+  Mutex leaf(LockRank::kLeaf);
+  Mutex control(LockRank::kControl);
+  MutexLock lock(leaf);
+  ASSERT_TRUE(control.try_lock());
+  std::thread other([&] { EXPECT_FALSE(control.try_lock()); });
+  other.join();
+  control.unlock();
+  std::thread another([&] {
+    ASSERT_TRUE(control.try_lock());
+    control.unlock();
+  });
+  another.join();
+}
+
 TEST(Mutex, ExcludesOtherThreads) {
   Mutex mutex(LockRank::kLeaf);
   int counter = 0;
