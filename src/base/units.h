@@ -68,6 +68,10 @@ struct PoolId {
 struct ObjectId {
   std::array<uint64_t, 3> words{};
   constexpr auto operator<=>(const ObjectId&) const = default;
+  // On the way of every operation, where the default is a call of memcmp.
+  constexpr bool operator==(const ObjectId& other) const {
+    return words[0] == other.words[0] && words[1] == other.words[1] && words[2] == other.words[2];
+  }
 };
 
 // A page's number inside its object.

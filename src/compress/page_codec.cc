@@ -117,53 +117,52 @@ struct PageCodec::Contexts {
         zstd_dictionary_compressor(MakeZstdDictionaryCompressor()),
         zstd_decompressor(MakeZstdDecompressor()) {}
 
-  // Bytes written to scratch, or 0 if the page does not shrink to kMaxCompressed. The codecs are
+  // Bytes written to `room`, or 0 if the page does not shrink to kMaxCompressed. The codecs are
   // given no more room than that, so that they give up early.
-  size_t CompressLz4(PageView page) {
+  size_t CompressLz4(CompressRoom room, PageView page) {
     const int size = LZ4_compress_fast_extState(
         &lz4_state, reinterpret_cast<const char*>(page.data()),
-        reinterpret_cast<char*>(scratch.data()), kPageSize, kMaxCompressed, /*acceleration=*/1);
+        reinterpret_cast<char*>(room.data()), kPageSize, kMaxCompressed, /*acceleration=*/1);
     return static_cast<size_t>(std::max(size, 0));
   }
-  size_t CompressZstd(PageView page, ZSTD_CCtx* compressor) {
+  static size_t CompressZstd(CompressRoom room, PageView page, ZSTD_CCtx* compressor) {
     const size_t size =
-        ZSTD_compress2(compressor, scratch.data(), scratch.size(), page.data(), page.size());
-    if (ZSTD_isError(size) || !IsPageFrame(std::span(scratch).first(size))) return 0;
+        ZSTD_compress2(compressor, room.data(), room.size(), page.data(), page.size());
+    if (ZSTD_isError(size) || !IsPageFrame(room.first(size))) return 0;
     return size;
   }
-  size_t CompressZstd(PageView page, const Dictionary& dictionary) {
+  size_t CompressZstd(CompressRoom room, PageView page, const Dictionary& dictionary) {
     ZSTD_CCtx* const compressor = zstd_dictionary_compressor.get();
     // A page that did not fit leaves its session open. Nothing else of it is used: a dictionary
     // that has gone by now is replaced before zstd looks at it.
     MustSucceed(ZSTD_CCtx_reset(compressor, ZSTD_reset_session_only));
     MustSucceed(ZSTD_CCtx_refCDict(compressor, dictionary.zstd_compressor()));
-    return CompressZstd(page, compressor);
+    return CompressZstd(room, page, compressor);
   }
-  size_t CompressLz4(PageView page, const Dictionary& dictionary) {
+  size_t CompressLz4(CompressRoom room, PageView page, const Dictionary& dictionary) {
     // The state as it is behind the dictionary's content. LZ4 can also refer to it instead of
     // copying it, which is not faster by much, but not in Debian 12's shared library.
     std::memcpy(&lz4_dictionary_state, dictionary.lz4_compressor(), sizeof lz4_dictionary_state);
-    const int size = LZ4_compress_HC_continue(
-        &lz4_dictionary_state, reinterpret_cast<const char*>(page.data()),
-        reinterpret_cast<char*>(scratch.data()), kPageSize, kMaxCompressed);
+    const int size =
+        LZ4_compress_HC_continue(&lz4_dictionary_state, reinterpret_cast<const char*>(page.data()),
+                                 reinterpret_cast<char*>(room.data()), kPageSize, kMaxCompressed);
     return static_cast<size_t>(std::max(size, 0));
   }
   // kRaw, and no bytes, if the page does not shrink.
-  Payload CompressDense(PageView page, const Dictionary* dictionary) {
+  Payload CompressDense(CompressRoom room, PageView page, const Dictionary* dictionary) {
     size_t size = 0;
     Codec codec = Codec::kZstd;
     if (dictionary == nullptr) {
-      size = CompressZstd(page, zstd_compressor.get());
+      size = CompressZstd(room, page, zstd_compressor.get());
     } else if (dictionary->codec() == DenseCodec::kZstd) {
       codec = Codec::kZstdDictionary;
-      size = CompressZstd(page, *dictionary);
+      size = CompressZstd(room, page, *dictionary);
     } else {
       codec = Codec::kLz4Dictionary;
-      size = CompressLz4(page, *dictionary);
+      size = CompressLz4(room, page, *dictionary);
     }
     if (size == 0) return {Codec::kRaw, {}};
-    return {codec, std::span(scratch).first(size),
-            dictionary != nullptr ? dictionary->id() : kNoDictionary};
+    return {codec, room.first(size), dictionary != nullptr ? dictionary->id() : kNoDictionary};
   }
 
   bool DecompressZstd(std::span<const std::byte> payload, MutablePageView out,
@@ -188,15 +187,21 @@ PageCodec::PageCodec(PageCodec&&) noexcept = default;
 PageCodec& PageCodec::operator=(PageCodec&&) noexcept = default;
 
 Payload PageCodec::Compress(PageView page, CompressMode mode, const Dictionary* dictionary) {
-  const std::span<const std::byte> scratch(contexts_->scratch);
+  return CompressInto(contexts_->scratch, page, mode, dictionary);
+}
+
+Payload PageCodec::CompressInto(CompressRoom room, PageView page, CompressMode mode,
+                                const Dictionary* dictionary) {
   if (const auto word = SameFilledWord(page)) {
-    std::memcpy(contexts_->scratch.data(), &*word, kWordSize);
-    return {Codec::kSameFilled, scratch.first(kWordSize)};
+    std::memcpy(room.data(), &*word, kWordSize);
+    return {Codec::kSameFilled, room.first(kWordSize)};
   }
   if (mode == CompressMode::kFast && !LooksLikeNoise(page)) {
-    if (const size_t size = contexts_->CompressLz4(page)) return {Codec::kLz4, scratch.first(size)};
+    if (const size_t size = contexts_->CompressLz4(room, page)) {
+      return {Codec::kLz4, room.first(size)};
+    }
   } else if (mode == CompressMode::kDense) {
-    const Payload payload = contexts_->CompressDense(page, dictionary);
+    const Payload payload = contexts_->CompressDense(room, page, dictionary);
     if (payload.codec != Codec::kRaw) return payload;
   }
   return {Codec::kRaw, page};

@@ -62,6 +62,9 @@ std::string_view ToString(Codec codec);
 // Payloads above this many bytes are kept raw.
 inline constexpr size_t kMaxCompressed = 3072;
 
+// Where a payload goes that is not raw.
+using CompressRoom = std::span<std::byte, kMaxCompressed>;
+
 struct Payload {
   Codec codec;
   std::span<const std::byte> bytes;
@@ -92,6 +95,9 @@ class PageCodec {
   // `dictionary`, which may be nullptr, is for kDense.
   // REQUIRES: nobody writes to `page` meanwhile; the dictionary was made for compressing.
   Payload Compress(PageView page, CompressMode mode, const Dictionary* dictionary = nullptr);
+  // The same, with the payload's bytes in `room` unless they are the page itself.
+  Payload CompressInto(CompressRoom room, PageView page, CompressMode mode,
+                       const Dictionary* dictionary = nullptr);
 
   // Decodes into `out`, with the dictionary of the payload's id if it NeedsDictionary. False if the
   // payload is not a valid encoding of one page; `out` is then unspecified. With another dictionary

@@ -43,9 +43,16 @@ struct OwnedPayload {
   bool operator==(const OwnedPayload&) const = default;
 };
 
+// By both ways, which agree.
 OwnedPayload Compressed(PageCodec& codec, const Page& page, CompressMode mode,
                         const Dictionary* dictionary = nullptr) {
+  const GuardedBytes room(kMaxCompressed);
+  const Payload into = codec.CompressInto(CompressRoom(room.bytes()), page, mode, dictionary);
   const Payload payload = codec.Compress(page, mode, dictionary);
+  EXPECT_TRUE(std::ranges::equal(into.bytes, payload.bytes));
+  EXPECT_EQ(into.codec, payload.codec);
+  EXPECT_EQ(into.dictionary, payload.dictionary);
+  EXPECT_EQ(into.bytes.data(), into.codec == Codec::kRaw ? page.data() : room.bytes().data());
   return {payload.codec, {payload.bytes.begin(), payload.bytes.end()}, payload.dictionary};
 }
 
