@@ -81,7 +81,7 @@ Heap::Slot Heap::AllocateIn(SegmentId segment) {
   if (info.used == SlotsPerSegment(info.size_class)) Unlist(segment);
   const uint32_t slot = word * kBitsPerWord + bit;
   __builtin_prefetch(&HeaderIn(segment, slot), /*rw=*/1);  // the caller will fill it
-  return Slot(this, segment, slot);
+  return Slot(this, segment, slot, SlotAddress(arena_.BaseOf(segment), info.size_class, slot));
 }
 
 void Heap::Open(SegmentId segment, SizeClass size_class) {

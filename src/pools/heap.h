@@ -45,20 +45,20 @@ class Heap {
     Slot(Slot&& other) noexcept
         : heap_(std::exchange(other.heap_, nullptr)),
           segment_(other.segment_),
-          slot_(other.slot_) {}
+          slot_(other.slot_),
+          payload_(other.payload_) {}
     Slot& operator=(Slot&& other) noexcept {
       std::swap(heap_, other.heap_);
       std::swap(segment_, other.segment_);
       std::swap(slot_, other.slot_);
+      std::swap(payload_, other.payload_);
       return *this;
     }
     ~Slot();
 
     SegmentId segment() const { return segment_; }
     uint32_t slot() const { return slot_; }
-    std::byte* payload() const {
-      return SlotAddress(heap_->arena_.BaseOf(segment_), heap_->table_[segment_].size_class, slot_);
-    }
+    std::byte* payload() const { return payload_; }
     RecordHeader& header() const { return heap_->HeaderIn(segment_, slot_); }
     // The record is in the index from now on; whoever takes it out there frees the slot.
     void Publish() {
@@ -68,11 +68,12 @@ class Heap {
 
    private:
     friend class Heap;
-    Slot(Heap* heap, SegmentId segment, uint32_t slot)
-        : heap_(heap), segment_(segment), slot_(slot) {}
+    Slot(Heap* heap, SegmentId segment, uint32_t slot, std::byte* payload)
+        : heap_(heap), segment_(segment), slot_(slot), payload_(payload) {}
     Heap* heap_;
     SegmentId segment_;
     uint32_t slot_;
+    std::byte* payload_;
   };
 
   enum class Growth { kAllowed, kForbidden };
@@ -107,9 +108,13 @@ class Heap {
   // process. REQUIRES: nobody uses the heap any more.
   void Abandon();
 
-  // Brings into the cache what freeing the record will touch.
+  // Brings into the cache what freeing the record will touch, but not the payload.
   void PrepareToFree(Location location) const {
     __builtin_prefetch(&HeaderOf(location), /*rw=*/1);
+    PrefetchDescriptor(location);
+  }
+
+  void PrefetchDescriptor(Location location) const {
     __builtin_prefetch(&table_[location.segment()], /*rw=*/1);
   }
 

@@ -1,9 +1,11 @@
 #include "pools/keyspace.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/copy.h"
+#include "base/touch.h"
 #include "pools/checksum.h"
 #include "pools/keyspace_inside.h"
 
@@ -102,6 +104,53 @@ Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Fou
   return location;
 }
 
+// ---- ahead of operations ----
+
+// Waits are together if little is done between the loads that cause them: a processor looks no
+// further ahead than some hundred instructions, and past no locked one. Hence all locks are taken
+// first and let go last, and the way to each page is gone in steps, each for all of them.
+void Keyspace::Prefetch(std::span<const PageRef> refs, PageClass page_class,
+                        Ahead ahead) TMEM_NO_THREAD_SAFETY_ANALYSIS {
+  struct Page {
+    uint32_t index = 0;
+    PageTree::Node* leaf = nullptr;
+    const Location* location = nullptr;
+    const RecordHeader* header = nullptr;
+  };
+  std::array<Page, Store::kGroup> pages;
+  size_t count = 0;
+  uint32_t locked = 0;  // partitions, a bit each
+  for (const PageRef& ref : refs.first(std::min(refs.size(), pages.size()))) {
+    const uint64_t hash = HashOf(ref);
+    const uint32_t bit = 1u << PartitionNumber(hash);
+    Partition& partition = PartitionOf(hash);
+    if ((locked & bit) == 0 && !partition.mutex.try_lock()) continue;
+    locked |= bit;
+    const ObjectNumber number = partition.objects.Find(hash, ref.pool, ref.object);
+    if (number == kNoObject) continue;
+    PageTree::Node* const leaf = partition.objects.At(number)->pages.LeafFor(ref.index.value);
+    if (leaf != nullptr) pages[count++] = {.index = ref.index.value, .leaf = leaf};
+  }
+  const std::span those = std::span(pages).first(count);
+
+  const Heap& within = heap(page_class);
+  for (const Page& page : those) Touch(page.leaf);
+  for (Page& page : those) page.location = PageTree::FindIn(page.leaf, page.index);
+  for (const Page& page : those) Touch(page.location);
+  for (Page& page : those) {
+    page.header = page.location != nullptr ? &within.HeaderOf(*page.location) : nullptr;
+  }
+  for (const Page& page : those) Touch(page.header);
+  for (const Page& page : those) {
+    if (page.location == nullptr) continue;
+    within.PrefetchDescriptor(*page.location);
+    if (ahead == Ahead::kGets) Touch(within.PayloadOf(*page.location));
+  }
+  for (; locked != 0; locked &= locked - 1) {
+    partitions_[static_cast<size_t>(std::countr_zero(locked))]->mutex.unlock();
+  }
+}
+
 // ---- put ----
 
 // Enters the filled slot under the page's index, in place of what was found there; the caller then
@@ -150,26 +199,29 @@ bool Keyspace::TakeOver(Object& object, Ledger& payer) {
   return true;
 }
 
+void Keyspace::PrepareToFill(const Incoming& page) {
+  Touch(&page.slot.header());
+  PrepareStreamingCopy(page.slot.payload(), page.payload.bytes.size());
+}
+
+void Keyspace::Fill(Incoming& page, PageClass page_class) {
+  const std::span<const std::byte> bytes = page.payload.bytes;
+  StreamingCopy(page.slot.payload(), bytes.data(), bytes.size());
+  page.slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(bytes) : 0;
+}
+
 PutStatus Keyspace::Publish(const PageRef& ref, PageClass page_class, Incoming&& page,
                             OldPage old_page) {
   const uint64_t hash = HashOf(ref);
   Partition& partition = PartitionOf(hash);
   Freed freed(heap(page_class));
-  std::byte* const to = page.slot.payload();
-  const std::span<const std::byte> bytes = page.payload.bytes;
   MutexLock lock(partition.mutex);
-  PrepareStreamingCopy(to, bytes.size());
   if (!ref.ticket.Valid()) return PutStatus::kNoPool;
   PoolCounters& counters = partition.pools[ref.pool].counters;
   ++counters.puts;
   Found found = Find(partition, hash, ref);
   const Location old = found.location != nullptr ? *found.location : Location();
   if (old) heap(page_class).PrepareToFree(old);
-  // Under the lock, so that no locked instruction waits for the streamed bytes before those at the
-  // end do: they reach memory while the checksum is computed, and what the old page left is fetched
-  // meanwhile.
-  StreamingCopy(to, bytes.data(), bytes.size());
-  page.slot.header().checksum = page_class == PageClass::kPersistent ? Checksum(bytes) : 0;
 
   const bool replaces = old_page == OldPage::kDropped || old;
   if (found.object != nullptr && !TakeOver(*found.object, page.charge.ledger())) {

@@ -3,7 +3,8 @@
 //
 // Objects are spread over partitions by a hash of (pool, object id). An operation takes its one
 // partition's lock; inside it, at most a heap's lock. Payloads are copied out under the partition
-// lock (or after the page left the index), and compressed and decompressed outside of it.
+// lock (or after the page left the index); they are copied in, compressed and decompressed outside
+// of it.
 //
 // A pool's life is decided outside: each operation brings a PoolTicket, which is checked once more
 // under the partition lock, so that no page can enter a pool after the pool was emptied.
@@ -76,13 +77,17 @@ class Keyspace final : public Evictable {
   Heap& heap(PageClass page_class) { return heaps_[static_cast<int>(page_class)]; }
 
   // Whether a persistent put is to be refused for what the owner holds already, so that it shrinks
-  // as its pages go. Costs a look at flags that seldom change.
-  bool MustShrink() const {
-    return shrinks_->load(std::memory_order_relaxed) && memory_.crowded() &&
-           memory_.MustShrink(stake_);
-  }
+  // as its pages go. Costs a look at flags that seldom change, and is false unless they are set.
+  bool MustShrink() const { return may_shrink() && memory_.MustShrink(stake_); }
+  bool may_shrink() const { return shrinks_->load(std::memory_order_relaxed) && memory_.crowded(); }
 
   // ---- page operations ----
+
+  // Brings into the cache what operations on these pages would wait for, one after the other, so
+  // that they wait once for all of it. No more than a hint: nothing changes, pages may come and go,
+  // and those of partitions that are busy are passed over.
+  // REQUIRES: refs.size() <= Store::kGroup.
+  void Prefetch(std::span<const PageRef> refs, PageClass page_class, Ahead ahead);
 
   // A put ends in one of Publish and Refuse, which count it. What became of the older page until
   // then:
@@ -98,9 +103,14 @@ class Keyspace final : public Evictable {
     Charge charge;
     bool compress_later = false;
   };
-  // Copies the payload into the slot and enters the page, replacing an older one. The object's
-  // charge moves to the ledger that pays for this page; if that ledger has no room for the pages
-  // that the object has already, the put is refused as kNoMemory and the old page dropped.
+  // Brings into the cache what Fill will write only a part of.
+  static void PrepareToFill(const Incoming& page);
+  // Copies the payload into the slot. Of several pages, best before any of them is published:
+  // locked instructions wait until the copies have reached memory.
+  static void Fill(Incoming& page, PageClass page_class);
+  // Enters the page, replacing an older one. The object's charge moves to the ledger that pays for
+  // this page; if that ledger has no room for the pages that the object has already, the put is
+  // refused as kNoMemory and the old page dropped. REQUIRES: the slot was filled.
   PutStatus Publish(const PageRef& ref, PageClass page_class, Incoming&& page, OldPage old_page);
   // A put that will not be stored, by its reason; drops the older page.
   PutStatus Refuse(const PageRef& ref, PageClass page_class, PutStatus why, OldPage old_page);

@@ -130,6 +130,25 @@ Location* PageTree::Find(uint32_t index) {
   return nullptr;
 }
 
+PageTree::Node* PageTree::LeafFor(uint32_t index) const {
+  Node* node = root_;
+  // Next above the leaves, a child is known for one; higher up, it has to be looked at.
+  while (node != nullptr && node->shift > 0) {
+    const uint32_t way = WayOf(index, node->shift);
+    if (PrefixOf(index, node->shift) != node->prefix || !node->Has(way)) return nullptr;
+    const bool child_is_leaf = node->shift == kWayBits;
+    node = *node->ChildAt(way);
+    if (child_is_leaf) break;
+  }
+  return node;
+}
+
+Location* PageTree::FindIn(Node* leaf, uint32_t index) {
+  const uint32_t way = WayOf(index, 0);
+  if (leaf->prefix != PrefixOf(index, 0) || !leaf->Has(way)) return nullptr;
+  return leaf->LocationAt(way);
+}
+
 // Puts a new node above *place, at the lowest level where `index` and all below *place differ.
 void PageTree::Split(Node** place, uint32_t index, NodeMemory& memory) {
   Node* const below = *place;

@@ -43,6 +43,14 @@ class PageTree {
   // The place of the page's location, or nullptr. Valid until the tree is changed.
   Location* Find(uint32_t index);
 
+  // Find in two steps, for who looks for many pages and would have the processor wait for the
+  // memory of all of them together. First, where the page is if it is anywhere, or nullptr; the
+  // node has not been looked at, if it is one next to the others of a dense object.
+  struct Node;
+  Node* LeafFor(uint32_t index) const;
+  // Then its place there, or nullptr; the place has not been looked at.
+  static Location* FindIn(Node* leaf, uint32_t index);
+
   // Sets the page's location; returns the one it had, or the empty one. REQUIRES: location.
   Location Exchange(uint32_t index, Location location, NodeMemory& memory);
 
@@ -61,7 +69,6 @@ class PageTree {
   std::optional<Entry> FirstFrom(uint32_t index);
 
  private:
-  struct Node;
   struct Path;
 
   static Node* NewNode(uint32_t prefix, uint8_t shift, uint8_t capacity, NodeMemory& memory);

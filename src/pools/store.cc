@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <span>
 #include <utility>
 
 #include "pools/store_impl.h"
@@ -256,77 +259,6 @@ Store::Impl::Ground Store::Impl::GroundOf(Guest& guest, PoolId pool) {
   return GroundOf(guest, pool, guest.Find(pool));
 }
 
-// ---- admission of one page ----
-
-// kAuto if the page is to be taken as it comes and compressed later, for which there has to be
-// room: in the backlog, and beside what is stored. Where that is short, pages that wait make some.
-// Nobody compresses a shared pool's pages later.
-CompressMode Store::Impl::ModeOfPut(Guest& guest, const Ground& ground, PageCodec& codec) {
-  constexpr int kCompressedAtOnce = 16;
-  const CompressMode mode = guest.compress(ground.pool.page_class);
-  if (mode != CompressMode::kAuto) return mode;
-  const auto has_room = [&] {
-    return !memory_.crowded() &&
-           guest.ledger().charged() + RecordCharge(kPageSize) <= guest.ledger().cap();
-  };
-  for (int i = 0; i < kCompressedAtOnce && !has_room(); ++i) {
-    if (!guest.keyspace().CompressNext(codec)) break;
-  }
-  const bool later = has_room() && !ground.pool.shared && !ground.keyspace->backlog().full();
-  return later ? CompressMode::kAuto : CompressMode::kFast;
-}
-
-// Moves pages together until a segment comes free. False if that would take too long for a put that
-// waits, or there are not free slots enough.
-bool Store::Impl::FreeASegment(Keyspace& keyspace) {
-  constexpr int kMostSteps = 32;
-  auto compacted = Keyspace::Compacted::kSome;
-  for (int i = 0; i < kMostSteps && compacted == Keyspace::Compacted::kSome; ++i) {
-    compacted = keyspace.Compact();
-  }
-  return compacted == Keyspace::Compacted::kSegment;
-}
-
-// What the payload needs to be stored: a charge, of `amount`, and a slot. The page that is being
-// replaced may have to make room for it.
-std::expected<Keyspace::Incoming, Refusal> Store::Impl::Accommodate(
-    Guest& guest, const Ground& ground, const PageRef& ref, const Payload& payload,
-    Keyspace::OldPage& old_page, Bytes& amount) {
-  Keyspace& keyspace = *ground.keyspace;
-  const PageClass page_class = ground.pool.page_class;
-  const size_t length = payload.bytes.size();
-  amount = RecordCharge(length);
-  Charge charge = TakeCharge(guest, ground, ref, amount, old_page);
-  if (!charge) return std::unexpected(Refusal::kCap);
-  if (page_class == PageClass::kPersistent && memory_.scarce()) keyspace.Compact();
-  auto slot = keyspace.heap(page_class).Allocate(length);
-  if (!slot && keyspace.MakeRoomByReplacing(ref, page_class)) {
-    old_page = Keyspace::OldPage::kDropped;
-    slot = keyspace.heap(page_class).Allocate(length);
-  }
-  if (!slot && page_class == PageClass::kPersistent && FreeASegment(keyspace)) {
-    slot = keyspace.heap(page_class).Allocate(length);
-  }
-  if (!slot) return std::unexpected(memory_.WhyRefused(keyspace.stake(), page_class));
-  return Keyspace::Incoming{payload, *std::move(slot), std::move(charge)};
-}
-
-// Against the cap: the page that is being replaced makes room first (stored or refused, it goes
-// anyway), then the guest's own ephemeral pages do.
-Charge Store::Impl::TakeCharge(Guest& guest, const Ground& ground, const PageRef& ref, Bytes amount,
-                               Keyspace::OldPage& old_page) {
-  Charge charge = Charge::Take(guest.ledger(), amount);
-  if (!charge && ground.keyspace->MakeRoomByReplacing(ref, ground.pool.page_class)) {
-    old_page = Keyspace::OldPage::kDropped;
-    charge = Charge::Take(guest.ledger(), amount);
-  }
-  while (!charge && amount <= guest.ledger().cap() && guest.keyspace().EvictOldestSegment()) {
-    memory_.NoteEviction(guest.keyspace().stake(), Eviction::kCap);
-    charge = Charge::Take(guest.ledger(), amount);
-  }
-  return charge;
-}
-
 // ---- the face ----
 
 Result<std::unique_ptr<Store>> Store::Create(const Config& config) {
@@ -426,48 +358,20 @@ FlushStatus Store::DestroyPool(Guest& guest, PoolId pool, PageCount budget,
 
 void Store::ForgetRequests(Guest& guest) { guest.ForgetRequests(); }
 
-PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec) {
-  const Impl::Ground ground = impl_->GroundOf(guest, handle.pool);
-  if (!ground) return PutStatus::kNoPool;
-  const PageClass page_class = ground.pool.page_class;
-  const PageRef ref = ground.Ref(handle.object, handle.index);
-  Keyspace& keyspace = *ground.keyspace;
-  auto old_page = Keyspace::OldPage::kUntouched;
-  const auto refuse = [&](Refusal why) {
-    guest.NoteRefusal(why);
-    const auto status = why == Refusal::kFrozen ? PutStatus::kFrozen : PutStatus::kNoMemory;
-    return keyspace.Refuse(ref, page_class, status, old_page);
-  };
-  if (guest.frozen()) return refuse(Refusal::kFrozen);
-  if (page_class == PageClass::kPersistent && keyspace.MustShrink()) {
-    keyspace.NoteRefused(ref, page_class, std::nullopt);
-    const PutStatus status = refuse(Refusal::kEntitlement);
-    // What goes leaves slots in all segments: as soon as these make up one, others shall have it.
-    keyspace.Compact();
-    return status;
+void Store::Prefetch(Guest& guest, std::span<const Handle> handles, Ahead ahead) {
+  handles = handles.first(std::min(handles.size(), kGroup));
+  std::array<PageRef, kGroup> refs;
+  while (!handles.empty()) {
+    const PoolId pool = handles.front().pool;
+    const Impl::Ground ground = impl_->GroundOf(guest, pool);
+    size_t count = 0;
+    for (; count < handles.size() && handles[count].pool == pool; ++count) {
+      refs[count] = ground.Ref(handles[count].object, handles[count].index);
+    }
+    if (ground)
+      ground.keyspace->Prefetch(std::span(refs).first(count), ground.pool.page_class, ahead);
+    handles = handles.subspan(count);
   }
-
-  const CompressMode mode = impl_->ModeOfPut(guest, ground, codec);
-  Bytes amount;
-  auto incoming =
-      impl_->Accommodate(guest, ground, ref, codec.Compress(page, mode), old_page, amount);
-  if (!incoming && mode == CompressMode::kAuto) {  // what it comes to may find room
-    const Payload smaller = codec.Compress(page, CompressMode::kFast);
-    incoming = impl_->Accommodate(guest, ground, ref, smaller, old_page, amount);
-  } else if (incoming && mode == CompressMode::kAuto) {
-    incoming->compress_later = incoming->payload.codec == Codec::kRaw;
-  }
-  if (!incoming) {
-    const Refusal why = incoming.error();
-    if (why != Refusal::kCap) keyspace.NoteRefused(ref, page_class, amount);
-    return refuse(why);
-  }
-  const bool later = incoming->compress_later;
-  const PutStatus status = keyspace.Publish(ref, page_class, *std::move(incoming), old_page);
-  if (later) impl_->TellOfBacklog();
-  // An object of a shared pool that the guest had not the room to take over.
-  if (status == PutStatus::kNoMemory) guest.NoteRefusal(Refusal::kCap);
-  return status;
 }
 
 GetStatus Store::Get(Guest& guest, const Handle& handle, MutablePageView page, PageCodec& codec) {

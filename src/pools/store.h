@@ -25,12 +25,15 @@
 #ifndef TMEM_POOLS_STORE_H_
 #define TMEM_POOLS_STORE_H_
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +58,8 @@ enum class GetStatus : uint8_t {
   kCorrupt,  // stored, but does not decode or verify; dropped if ephemeral
   kNoPool,
 };
+// What is about to come.
+enum class Ahead : uint8_t { kGets, kPutsOrFlushes };
 enum class FlushStatus : uint8_t {
   kDone,
   kFrozen,  // done; the guest is frozen
@@ -196,6 +201,13 @@ class Store {
   // The guest's rings begin anew: places in them are other ones from now on.
   static void ForgetRequests(Guest& guest);
 
+  // How many pages are worked on together, so that what they wait for is waited for once.
+  static constexpr size_t kGroup = 16;
+  // A hint of operations on these pages that are about to come: brings into the cache what they
+  // will look at. Worth its while from two pages on; of more than kGroup, of the first ones.
+  void Prefetch(Guest& guest, std::span<const Handle> handles, Ahead ahead);
+  // Several puts of a guest, as if they were made one after the other.
+  class Puts;
   // REQUIRES: nobody writes to `page` meanwhile (a copy, never a page shared with a guest).
   PutStatus Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec);
   // `page` is unspecified unless kHit. REQUIRES: `page` is private memory.
@@ -218,6 +230,37 @@ class Store {
   class Impl;
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
+};
+
+// Pages are added, and then enter the store together: until then, nothing is changed.
+class Store::Puts {
+ public:
+  // `codec` is the calling thread's.
+  Puts(Store& store, Guest& guest, PageCodec& codec);
+  Puts(const Puts&) = delete;
+  Puts& operator=(const Puts&) = delete;
+
+  bool full() const { return count_ == kGroup; }
+  // As Put; `page` stays as it is until Enter. REQUIRES: !full().
+  void Add(const Handle& handle, PageView page);
+  // What became of each page, in the order in which they were added; valid until the next Enter.
+  std::span<const PutStatus> Enter();
+
+ private:
+  struct Member {
+    Handle handle;
+    const std::byte* page = nullptr;
+    CompressMode mode = CompressMode::kOff;
+    Payload payload;  // without bytes if it may be refused
+  };
+
+  Impl& store_;
+  Guest& guest_;
+  PageCodec& codec_;
+  size_t count_ = 0;
+  std::array<Member, kGroup> members_;
+  std::array<PutStatus, kGroup> statuses_;
+  alignas(64) std::array<std::array<std::byte, kMaxCompressed>, kGroup> rooms_;
 };
 
 }  // namespace tmem

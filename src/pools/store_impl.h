@@ -1,6 +1,7 @@
 // For the files of Store only: what is behind its face.
 //
-//   store.cc            guests, pools, the way of a page
+//   store.cc            guests, pools, gets and flushes
+//   store_puts.cc       the way of a put
 //   store_survivors.cc  what a process before this one left
 //   store_figures.cc    statistics
 #ifndef TMEM_POOLS_STORE_IMPL_H_
@@ -88,6 +89,16 @@ class Store::Impl {
     }
   };
   Ground GroundOf(Guest& guest, PoolId pool);
+  PutStatus Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec);
+  struct Ready;
+  std::optional<Ready> Prepare(Guest& guest, const Handle& handle, const Payload& payload,
+                               CompressMode mode);
+  PutStatus Enter(Guest& guest, Ready&& page, Keyspace::OldPage old_page);
+  // Whether a put may be refused for what persistent pages hold already, or has to look for room.
+  bool MayRefuse(const Ground& ground) const {
+    return ground.pool.page_class == PageClass::kPersistent &&
+           (ground.keyspace->may_shrink() || memory_.scarce());
+  }
   CompressMode ModeOfPut(Guest& guest, const Ground& ground, PageCodec& codec);
   std::expected<Keyspace::Incoming, Refusal> Accommodate(Guest& guest, const Ground& ground,
                                                          const PageRef& ref, const Payload& payload,

@@ -43,10 +43,10 @@ class KeyspaceTest : public testing::Test {
     if (!charge || !slot) {
       return keyspace_->Refuse(ref, page_class, PutStatus::kNoMemory, OldPage::kUntouched);
     }
-    const bool later = mode == CompressMode::kAuto;
-    return keyspace_->Publish(ref, page_class,
-                              {payload, std::move(*slot), std::move(charge), later},
-                              OldPage::kUntouched);
+    Keyspace::Incoming incoming{payload, std::move(*slot), std::move(charge),
+                                mode == CompressMode::kAuto};
+    Keyspace::Fill(incoming, page_class);
+    return keyspace_->Publish(ref, page_class, std::move(incoming), OldPage::kUntouched);
   }
   PutStatus Put(const PageRef& ref, PageClass page_class, uint64_t seed) {
     return Put(ref, page_class, MakePage(PageLook::kRandom, seed), ledger_);

@@ -96,11 +96,11 @@ TEST_F(KeyspaceTest, AnOldPageThatMadeRoomCountsAsReplaced) {
 
   const Page page = MakePage(PageLook::kRandom, 2);
   auto slot = keyspace_->heap(kEphemeral).Allocate(kPageSize);
-  EXPECT_EQ(
-      keyspace_->Publish(Ref(1, 1), kEphemeral,
-                         {{Codec::kRaw, page}, std::move(*slot), Charge::Take(ledger_, kRawCharge)},
-                         OldPage::kDropped),
-      PutStatus::kStored);
+  Keyspace::Incoming incoming{
+      {Codec::kRaw, page}, std::move(*slot), Charge::Take(ledger_, kRawCharge)};
+  Keyspace::Fill(incoming, kEphemeral);
+  EXPECT_EQ(keyspace_->Publish(Ref(1, 1), kEphemeral, std::move(incoming), OldPage::kDropped),
+            PutStatus::kStored);
   EXPECT_EQ(Counters().dup_puts_replaced, 1);
   EXPECT_EQ(Counters().dup_puts_flushed, 0);
 

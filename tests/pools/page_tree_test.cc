@@ -93,6 +93,9 @@ RC_GTEST_PROP(PageTree, BehavesAsAMap, ()) {
         break;
       }
     }
+    PageTree::Node* const leaf = tree.pages.LeafFor(index);
+    RC_ASSERT((leaf != nullptr ? PageTree::FindIn(leaf, index) : nullptr) ==
+              tree.pages.Find(index));
     RC_ASSERT(tree.pages.size() == model.size());
     RC_ASSERT((tree.memory.bytes() == 0) == model.empty());
     for (const uint32_t from : {uint32_t{0}, index, index + 1}) {

@@ -39,9 +39,10 @@ class SharedPoolsTest : public testing::Test {
     const Page page = MakePage(PageLook::kRandom, object);
     auto slot = keyspace.heap(kEphemeral).Allocate(kPageSize);
     Charge charge = Charge::Take(ledger, kRawCharge);
-    return slot && charge &&
-           keyspace.Publish(Ref(object), kEphemeral,
-                            {{Codec::kRaw, page}, std::move(*slot), std::move(charge)},
+    if (!slot || !charge) return false;
+    Keyspace::Incoming incoming{{Codec::kRaw, page}, std::move(*slot), std::move(charge)};
+    Keyspace::Fill(incoming, kEphemeral);
+    return keyspace.Publish(Ref(object), kEphemeral, std::move(incoming),
                             Keyspace::OldPage::kUntouched) == PutStatus::kStored;
   }
   void PutMany(Place place, uint64_t first, uint64_t count, Ledger& ledger) {

@@ -114,6 +114,9 @@ class OwnPages {
     const auto index = static_cast<uint32_t>(random / 1024 % kIndexes * 37);
     const Handle handle{pool_, MakeObjectId(first_object_ + object), PageIndex{index}};
     const uint64_t key = object << 32 | index;
+    if (random / 128 % 8 == 0)
+      store_.Prefetch(guest_, std::array{handle, OtherPage(handle)},
+                      random % 2 == 0 ? Ahead::kGets : Ahead::kPutsOrFlushes);
     if (random % 16 < 8) {
       Put(handle, key, random, codec);
     } else if (random % 16 < 14) {
@@ -138,6 +141,12 @@ class OwnPages {
   }
 
  private:
+  // Of one of the other worker's objects.
+  static Handle OtherPage(Handle handle) {
+    handle.object.words[0] ^= 1000;
+    return handle;
+  }
+
   static constexpr uint64_t kObjects = 16;
   static constexpr uint64_t kIndexes = 64;
 

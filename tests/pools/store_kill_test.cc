@@ -226,6 +226,25 @@ const Operation kOperations[] = {
        const int found = bed.Get(kCache, 1, 5);
        ASSERT_TRUE(found == 1 || (found == 2 && !ended)) << found;
      }},
+    {"PutsTogether", [](Bed& bed) { bed.Put(kSwap, 1, 0, 2); },
+     [](Bed& bed) {
+       Store::Puts puts(*bed.store, *bed.guest, bed.codec);
+       puts.Add(Bed::HandleOf(kSwap, 1, 0), bed.pages[1]);
+       puts.Add(Bed::HandleOf(kSwap, 1, 1), bed.pages[3]);
+       puts.Add(Bed::HandleOf(kSwap, 1, 0), bed.pages[4]);
+       puts.Add(Bed::HandleOf(kSwap, 2, 7), bed.pages[5]);
+       puts.Enter();
+     },
+     [](Bed& bed, bool ended) {
+       // They take effect in their order.
+       using Found = std::array<int, 3>;
+       const std::array<Found, 5> states = {Found{2, -1, -1}, Found{1, -1, -1}, Found{1, 3, -1},
+                                            Found{4, 3, -1}, Found{4, 3, 5}};
+       const Found found = {bed.Get(kSwap, 1, 0), bed.Get(kSwap, 1, 1), bed.Get(kSwap, 2, 7)};
+       const auto state = std::ranges::find(states, found);
+       ASSERT_NE(state, states.end()) << testing::PrintToString(found);
+       ASSERT_TRUE(!ended || found == states.back()) << testing::PrintToString(found);
+     }},
     {"PutIntoANewSegment",
      [](Bed& bed) {
        for (uint32_t i = kBystanders; i < RawPages(1); ++i) bed.Put(kSwap, 50, i, 0);

@@ -46,11 +46,12 @@ ModelOp ModelOp::From(uint64_t word) {
     uint32_t weight;
   };
   constexpr Weight kWeights[] = {
-      {Kind::kPut, 470},          {Kind::kGet, 260},       {Kind::kFlushPage, 130},
-      {Kind::kFlushObject, 25},   {Kind::kNewPool, 8},     {Kind::kDestroyPool, 15},
-      {Kind::kConfigure, 10},     {Kind::kSetCapacity, 4}, {Kind::kSetPolicy, 2},
-      {Kind::kSetSurrendered, 4}, {Kind::kTick, 8},        {Kind::kFlushEphemeral, 2},
-      {Kind::kAddGuest, 6},       {Kind::kRemoveGuest, 1}, {Kind::kCheckAll, 5},
+      {Kind::kPut, 470},        {Kind::kGet, 260},          {Kind::kFlushPage, 130},
+      {Kind::kFlushObject, 25}, {Kind::kPutTogether, 25},   {Kind::kPrefetch, 25},
+      {Kind::kNewPool, 8},      {Kind::kDestroyPool, 15},   {Kind::kConfigure, 10},
+      {Kind::kSetCapacity, 4},  {Kind::kSetPolicy, 2},      {Kind::kSetSurrendered, 4},
+      {Kind::kTick, 8},         {Kind::kFlushEphemeral, 2}, {Kind::kAddGuest, 6},
+      {Kind::kRemoveGuest, 1},  {Kind::kCheckAll, 5},
   };
   uint32_t all = 0;
   for (const Weight& one : kWeights) all += one.weight;
@@ -74,10 +75,15 @@ ModelOp ModelOp::From(uint64_t word) {
 }
 
 std::ostream& operator<<(std::ostream& out, const ModelOp& op) {
-  constexpr const char* kNames[] = {
-      "put",       "get",          "flush page", "flush object",    "new pool", "destroy pool",
-      "configure", "set capacity", "set policy", "set surrendered", "tick",     "flush ephemeral",
-      "add guest", "remove guest", "check"};
+  constexpr const char* kNames[] = {"put",          "get",
+                                    "flush page",   "flush object",
+                                    "put together", "prefetch",
+                                    "new pool",     "destroy pool",
+                                    "configure",    "set capacity",
+                                    "set policy",   "set surrendered",
+                                    "tick",         "flush ephemeral",
+                                    "add guest",    "remove guest",
+                                    "check"};
   return out << kNames[static_cast<int>(op.kind)] << " guest " << int{op.guest} << " pool "
              << int{op.pool} << " object " << int{op.object} << " index " << int{op.index} << " "
              << op.look << " argument " << op.argument;
@@ -106,6 +112,10 @@ void StoreModel::Step(const ModelOp& op) {
       return FlushPage(op);
     case Kind::kFlushObject:
       return FlushObject(op);
+    case Kind::kPutTogether:
+      return PutTogether(op);
+    case Kind::kPrefetch:
+      return Prefetch(op);
     case Kind::kNewPool:
       return NewPool(op);
     case Kind::kDestroyPool:
@@ -177,18 +187,55 @@ void StoreModel::Enter(ModelPool& pool, uint64_t key, const ModelPage& page) {
 
 // ---- page operations ----
 
+StoreModel::ModelPage StoreModel::NewPage(const ModelOp& op) {
+  return {.seed = Mix(++serial_), .look = config_.raw_only ? PageLook::kRandom : op.look};
+}
+
 void StoreModel::Put(const ModelOp& op) {
   Target t = TargetOf(op);
   if (!t.guest.handle) return;
-  ModelPage page{.seed = Mix(++serial_), .look = config_.raw_only ? PageLook::kRandom : op.look};
+  const ModelPage page = NewPage(op);
   const Page contents = MakePage(page.look, page.seed);
-  Bytes persistent_before = PersistentCharge(t.guest);
   const PutStatus status = store_->Put(*t.guest.handle, t.handle, contents, codec_);
-  if (t.entry == nullptr) return Demand(status == PutStatus::kNoPool, "put into no pool");
+  if (status == PutStatus::kNoMemory && t.entry != nullptr) {
+    Demand(IsRefusalDue(t, RecordCharge(LengthOf(t, contents))), "put refused without a reason");
+  }
+  NotePut(t, page, contents, status);
+}
 
+// As if the pages were put one after the other. (What makes a refusal due may have changed when the
+// others were put; where only the cap counts, NotePut knows better.)
+void StoreModel::PutTogether(const ModelOp& op) {
+  const uint32_t count = op.argument % Store::kGroup + 1;
+  std::vector<Target> targets;
+  std::vector<ModelPage> pages;
+  std::vector<Page> contents;
+  for (uint32_t i = 0; i < count; ++i) {
+    ModelOp one = ModelOp::From(Mix(op.argument + i));
+    one.guest = op.guest;
+    if (i % 4 != 0) one.pool = op.pool;
+    targets.push_back(TargetOf(one));
+    pages.push_back(NewPage(one));
+    contents.push_back(MakePage(pages.back().look, pages.back().seed));
+  }
+  if (!targets[0].guest.handle) return;
+  Store::Puts puts(*store_, *targets[0].guest.handle, codec_);
+  for (uint32_t i = 0; i < count; ++i) puts.Add(targets[i].handle, contents[i]);
+  const auto statuses = puts.Enter();
+  Demand(statuses.size() == count, "a status for each page");
+  for (uint32_t i = 0; i < count; ++i) NotePut(targets[i], pages[i], contents[i], statuses[i]);
+}
+
+uint16_t StoreModel::LengthOf(const Target& t, const Page& contents) {
+  const auto mode = t.guest.settings.compress[static_cast<int>(t.entry->pool->page_class)];
+  return static_cast<uint16_t>(codec_.Compress(contents, mode).bytes.size());
+}
+
+void StoreModel::NotePut(const Target& t, ModelPage page, const Page& contents, PutStatus status) {
+  if (t.entry == nullptr) return Demand(status == PutStatus::kNoPool, "put into no pool");
+  Bytes persistent_before = PersistentCharge(t.guest);
   ModelPool& pool = *t.entry->pool;
-  const auto mode = t.guest.settings.compress[static_cast<int>(pool.page_class)];
-  page.length = static_cast<uint16_t>(codec_.Compress(contents, mode).bytes.size());
+  page.length = LengthOf(t, contents);
   const uint64_t old_length = pool.pages[t.key].length;
   ++pool.counters.puts;
   ++totals_.puts;
@@ -206,7 +253,6 @@ void StoreModel::Put(const ModelOp& op) {
     Demand(status == PutStatus::kNoMemory, "unexpected put status");
     ++pool.counters.puts_no_memory;
     ++totals_.puts_no_memory;
-    Demand(IsRefusalDue(t, RecordCharge(page.length)), "put refused without a reason");
   }
   if (status != PutStatus::kStored) {
     pool.counters.dup_puts_flushed += old_length != 0;
@@ -263,6 +309,20 @@ void StoreModel::FlushPage(const ModelOp& op) {
   ++totals_.flushes;
   pool.counters.flushes_found += pool.pages[t.key].length != 0;
   Erase(pool, t.key);
+}
+
+// Changes nothing: what any other operation finds is what the model expects without it.
+void StoreModel::Prefetch(const ModelOp& op) {
+  const Target t = TargetOf(op);
+  if (!t.guest.handle) return;
+  std::vector<Handle> handles(op.argument % (Store::kGroup + 3));
+  for (uint32_t i = 0; i < handles.size(); ++i) {
+    const uint64_t random = Mix(op.argument + i);
+    handles[i] = {random % 8 == 0 ? PoolId{op.pool} : t.pool, MakeObjectId(random / 8 % kObjects),
+                  PageIndex{IndexOf(random / 64 % kIndexes)}};
+  }
+  store_->Prefetch(*t.guest.handle, handles,
+                   op.index % 2 == 0 ? Ahead::kGets : Ahead::kPutsOrFlushes);
 }
 
 uint64_t StoreModel::StoredIn(const ModelGuest& guest, PoolId id, const Entry& entry) const {

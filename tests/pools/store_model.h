@@ -41,6 +41,8 @@ struct ModelOp {
     kGet,
     kFlushPage,
     kFlushObject,
+    kPutTogether,
+    kPrefetch,
     kNewPool,
     kDestroyPool,
     kConfigure,
@@ -132,6 +134,8 @@ class StoreModel {
   void Get(const ModelOp& op);
   void FlushPage(const ModelOp& op);
   void FlushObject(const ModelOp& op);
+  void PutTogether(const ModelOp& op);
+  void Prefetch(const ModelOp& op);
   void NewPool(const ModelOp& op);
   void DestroyPool(const ModelOp& op);
   void Configure(const ModelOp& op);
@@ -144,6 +148,10 @@ class StoreModel {
   void RemoveGuest(const ModelOp& op);
 
   Target TargetOf(const ModelOp& op);
+  ModelPage NewPage(const ModelOp& op);
+  uint16_t LengthOf(const Target& t, const Page& contents);
+  // What became of a put.
+  void NotePut(const Target& t, ModelPage page, const Page& contents, PutStatus status);
   GuestSettings MakeSettings(uint32_t argument) const;
   bool MayLose(const ModelPool& pool) const;
   void Erase(ModelPool& pool, uint64_t key);
