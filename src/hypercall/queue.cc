@@ -1,7 +1,9 @@
 #include "hypercall/queue.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "hypercall/shared_copy.h"
@@ -90,6 +92,28 @@ uint64_t ObjectsChangedBy(const tmemif_request& request) {
   }
 }
 
+// How many pages the request names.
+uint32_t PagesOf(const tmemif_request& request) {
+  switch (request.op) {
+    case TMEMIF_OP_PUT_PAGE:
+    case TMEMIF_OP_GET_PAGE:
+    case TMEMIF_OP_FLUSH_PAGE:
+      return request.u.page.nr_pages;
+    default:
+      return 0;
+  }
+}
+
+// Of one of them.
+Handle HandleOf(const tmemif_request& request, uint32_t k) {
+  const tmemif_page_args& args = request.u.page;
+  return {.pool = {request.pool}, .object = ObjectOf(args.oid), .index = {args.index + k}};
+}
+
+Ahead AheadOf(const tmemif_request& request) {
+  return request.op == TMEMIF_OP_GET_PAGE ? Ahead::kGets : Ahead::kPutsOrFlushes;
+}
+
 // A batch's status: the pages done if any was, else what became of the first page.
 int32_t BatchStatus(uint64_t done, int32_t first) {
   return done != 0 ? std::popcount(done) : first;
@@ -109,11 +133,8 @@ Queue::Turn Queue::Process(PageCodec& codec, PageCount budget, OperationTimes* t
   Turn turn = Turn::kIdle;
   uint64_t spent = 0;
   while (spent < budget.value && NextRequest(turn)) {
-    if ((unshown_gets_ & ObjectsChangedBy(*request_)) != 0) Push();
-    const bool timed = times != nullptr && times->IsNext();
-    const Outcome outcome = timed ? ExecuteTimed(codec, *times) : Execute(codec);
-    spent += outcome.cost + 1;  // an operation that moves nothing is not free either
-    if (outcome.finished) Finish(outcome);
+    spent += IsStored(*request_) ? PutTogether(codec, PageCount(budget.value - spent), times)
+                                 : Execute(codec, times);
   }
   if (turn == Turn::kBroken) return turn;
   Push();
@@ -126,33 +147,74 @@ Queue::Turn Queue::Process(PageCodec& codec, PageCount budget, OperationTimes* t
 
 bool Queue::Arm() {
   if (broken_) return false;
-  return request_.has_value() || ring_.Arm();
+  return request_ != nullptr || next_ != taken_ || violation_ || ring_.Arm();
 }
 
 bool Queue::NextRequest(Turn& turn) {
-  if (broken_) {
-    turn = Turn::kBroken;
-    return false;
+  if (request_ != nullptr) return true;
+  if (next_ == taken_ && !broken_) TakeRequests();
+  if (next_ != taken_) {
+    request_ = &in_hand_[next_++];
+    return true;
   }
-  if (request_) return true;
-  tmemif_request request;
-  switch (ring_.Take(request)) {
-    case BackRing::Taken::kNothing:
-      return false;
-    case BackRing::Taken::kOverrun:
-      Break("req_prod is further ahead than the ring is long");
-      turn = Turn::kBroken;
-      return false;
-    case BackRing::Taken::kRequest:
+  if (broken_) turn = Turn::kBroken;
+  return false;
+}
+
+// Takes what waits, up to about as many pages as are prefetched at once. What is wrong with a
+// request shows when those before it are executed.
+void Queue::TakeRequests() {
+  next_ = taken_ = 0;
+  if (violation_) return Break(*violation_);
+  uint32_t pages = 0;
+  while (taken_ < in_hand_.size() && pages < Store::kGroup) {
+    if (taken_ > 0 && ring_.known() == 0) break;
+    tmemif_request& request = in_hand_[taken_];
+    switch (ring_.Take(request)) {
+      case BackRing::Taken::kNothing:
+        return;
+      case BackRing::Taken::kOverrun:
+        return Break("req_prod is further ahead than the ring is long");
+      case BackRing::Taken::kRequest:
+        break;
+    }
+    violation_ = FindViolation(request, parts_.agreement);
+    if (violation_) {
+      if (taken_ == 0) Break(*violation_);
       break;
+    }
+    ++taken_;
+    pages += PagesOf(request);
   }
-  if (const auto violation = FindViolation(request, parts_.agreement)) {
-    Break(*violation);
-    turn = Turn::kBroken;
-    return false;
+  if (pages > 1) Prefetch();
+}
+
+void Queue::Prefetch() {
+  std::array<Handle, Store::kGroup> handles;
+  size_t left = handles.size();
+  for (size_t i = 0; i < taken_ && left > 0;) {
+    const Ahead ahead = AheadOf(in_hand_[i]);
+    size_t count = 0;
+    for (; i < taken_ && AheadOf(in_hand_[i]) == ahead; ++i) {
+      for (uint32_t k = 0; k < PagesOf(in_hand_[i]) && count < left; ++k) {
+        handles[count++] = HandleOf(in_hand_[i], k);
+      }
+    }
+    store_.Prefetch(*guest_, std::span(handles).first(count), ahead);
+    left -= count;
   }
-  request_ = request;
-  return true;
+}
+
+// Of a request with more pages than a group, what taking it did not prefetch: at each group's first
+// page, that group.
+void Queue::PrefetchGroupAt(const tmemif_request& request, uint32_t k) {
+  if (k == 0 || k % Store::kGroup != 0) return;
+  std::array<Handle, Store::kGroup> handles;
+  size_t count = 0;
+  for (; k < PagesOf(request) && count < handles.size(); ++k) {
+    handles[count++] = HandleOf(request, k);
+  }
+  store_.Prefetch(*guest_, std::span(handles).first(count), AheadOf(request));
 }
 
 void Queue::Break(std::string_view reason) {
@@ -167,7 +229,7 @@ void Queue::Finish(const Outcome& outcome) {
   if (request_->op == TMEMIF_OP_GET_PAGE) {
     unshown_gets_ |= BitOf(request_->pool, request_->u.page.oid);
   }
-  request_.reset();
+  request_ = nullptr;
   if (ring_.unpushed() >= kResponsesPerPush) Push();
 }
 
@@ -181,14 +243,24 @@ void Queue::Push() {
   parts_.channel->Notify();
 }
 
-Queue::Outcome Queue::Execute(PageCodec& codec) {
+uint64_t Queue::Execute(PageCodec& codec, OperationTimes* times) {
+  if ((unshown_gets_ & ObjectsChangedBy(*request_)) != 0) Push();
+  const bool timed = times != nullptr && times->IsNext();
+  if (timed) times->Begin();
+  const Outcome outcome = OutcomeOf(codec);
+  if (timed) times->End(request_->op, std::max(PagesOf(*request_), 1u));
+  if (outcome.finished) Finish(outcome);
+  return outcome.cost + 1;  // an operation that moves nothing is not free either
+}
+
+Queue::Outcome Queue::OutcomeOf(PageCodec& codec) {
   switch (request_->op) {
     case TMEMIF_OP_NEW_POOL:
       return NewPool();
     case TMEMIF_OP_DESTROY_POOL:
       return DestroyPool();
     case TMEMIF_OP_PUT_PAGE:
-      return PutPages(codec);
+      return RefusePosted();
     case TMEMIF_OP_GET_PAGE:
       return GetPages(codec);
     case TMEMIF_OP_FLUSH_PAGE:
@@ -198,15 +270,6 @@ Queue::Outcome Queue::Execute(PageCodec& codec) {
     default:
       return {.status = Negative(TMEMIF_ENOSYS)};
   }
-}
-
-Queue::Outcome Queue::ExecuteTimed(PageCodec& codec, OperationTimes& times) {
-  const bool of_pages = request_->op == TMEMIF_OP_PUT_PAGE || request_->op == TMEMIF_OP_GET_PAGE ||
-                        request_->op == TMEMIF_OP_FLUSH_PAGE;
-  times.Begin();
-  const Outcome outcome = Execute(codec);
-  times.End(request_->op, of_pages ? request_->u.page.nr_pages : 1);
-  return outcome;
 }
 
 RingPosition Queue::Position() const {
@@ -238,31 +301,84 @@ Queue::Outcome Queue::DestroyPool() {
       .finished = status != FlushStatus::kMore, .status = StatusOf(status), .cost = kFlushStepCost};
 }
 
-Queue::Outcome Queue::PutPages(PageCodec& codec) {
-  const tmemif_page_args& args = request_->u.page;
-  Handle handle{.pool = {request_->pool}, .object = ObjectOf(args.oid), .index = {args.index}};
-  if ((request_->flags & TMEMIF_REQ_POSTED) != 0 &&
-      Store::ClassOf(*guest_, handle.pool) == PageClass::kPersistent) {
-    FlushPages();  // a put that is refused leaves no old page behind
-    return {.status = Negative(TMEMIF_EINVAL), .cost = args.nr_pages};
+bool Queue::IsStored(const tmemif_request& request) const {
+  return request.op == TMEMIF_OP_PUT_PAGE &&
+         ((request.flags & TMEMIF_REQ_POSTED) == 0 ||
+          Store::ClassOf(*guest_, PoolId{request.pool}) != PageClass::kPersistent);
+}
+
+// A put into a persistent pool may not be posted: nobody would learn that it was refused.
+Queue::Outcome Queue::RefusePosted() {
+  FlushPages();  // a put that is refused leaves no old page behind
+  return {.status = Negative(TMEMIF_EINVAL), .cost = PagesOf(*request_)};
+}
+
+uint64_t Queue::PutTogether(PageCodec& codec, PageCount budget, OperationTimes* times) {
+  const size_t first = next_ - 1;
+  uint64_t pages = PagesOf(*request_);
+  uint64_t changed = ObjectsChangedBy(*request_);
+  for (; next_ < taken_ && IsStored(in_hand_[next_]); ++next_) {
+    pages += PagesOf(in_hand_[next_]);
+    if (pages > std::min<uint64_t>(Store::kGroup, budget.value)) {
+      pages -= PagesOf(in_hand_[next_]);
+      break;
+    }
+    changed |= ObjectsChangedBy(in_hand_[next_]);
   }
-  int32_t first = 0;
-  uint64_t done = 0;
-  for (uint32_t k = 0; k < args.nr_pages; ++k, ++handle.index.value) {
-    CopyFromShared(page_.data(), SlotAt(args.slot + k), kPageSize);
-    const int32_t status = StatusOf(store_.Put(*guest_, handle, PageView(page_), codec));
-    if (k == 0) first = status;
-    if (status == 1) done |= uint64_t{1} << k;
+  const std::span<const tmemif_request> requests =
+      std::span(in_hand_).subspan(first, next_ - first);
+
+  if ((unshown_gets_ & changed) != 0) Push();
+  const bool timed = times != nullptr && times->IsNext();
+  if (timed) times->Begin();
+  std::array<PutStatus, std::max<size_t>(TMEMIF_MAX_BATCH, Store::kGroup)> statuses;
+  PutAll(requests, codec, statuses);
+  if (timed) times->End(TMEMIF_OP_PUT_PAGE, pages);
+
+  const PutStatus* status = statuses.data();
+  for (const tmemif_request& request : requests) {
+    const int32_t first_status = StatusOf(*status);
+    uint64_t done = 0;
+    for (uint32_t k = 0; k < PagesOf(request); ++k) {
+      done |= uint64_t{*status++ == PutStatus::kStored} << k;
+    }
+    request_ = &request;
+    Finish({.status = BatchStatus(done, first_status), .done = done});
   }
-  return {.status = BatchStatus(done, first), .done = done, .cost = args.nr_pages};
+  return pages + requests.size();
+}
+
+// What became of each page, in `statuses`.
+void Queue::PutAll(std::span<const tmemif_request> requests, PageCodec& codec,
+                   std::span<PutStatus> statuses) {
+  // Private copies of the pages that are being put.
+  alignas(64) std::array<std::array<std::byte, kPageSize>, Store::kGroup> copies;
+  size_t count = 0;
+  auto at = statuses.begin();
+  Store::Puts puts(store_, *guest_, codec);
+  const auto enter = [&] {
+    at = std::ranges::copy(puts.Enter(), at).out;
+    count = 0;
+  };
+  for (const tmemif_request& request : requests) {
+    for (uint32_t k = 0; k < PagesOf(request); ++k) {
+      PrefetchGroupAt(request, k);
+      std::array<std::byte, kPageSize>& copy = copies[count++];
+      CopyFromShared(copy.data(), SlotAt(request.u.page.slot + k), kPageSize);
+      puts.Add(HandleOf(request, k), copy);
+      if (puts.full()) enter();
+    }
+  }
+  enter();
 }
 
 Queue::Outcome Queue::GetPages(PageCodec& codec) {
   const tmemif_page_args& args = request_->u.page;
-  Handle handle{.pool = {request_->pool}, .object = ObjectOf(args.oid), .index = {args.index}};
+  Handle handle = HandleOf(*request_, 0);
   int32_t first = 0;
   uint64_t done = 0;
   for (uint32_t k = 0; k < args.nr_pages; ++k, ++handle.index.value) {
+    PrefetchGroupAt(*request_, k);
     const int32_t status = StatusOf(store_.Get(*guest_, handle, MutablePageView(page_), codec));
     if (k == 0) first = status;
     if (status != 1) continue;
@@ -274,10 +390,11 @@ Queue::Outcome Queue::GetPages(PageCodec& codec) {
 
 Queue::Outcome Queue::FlushPages() {
   const tmemif_page_args& args = request_->u.page;
-  Handle handle{.pool = {request_->pool}, .object = ObjectOf(args.oid), .index = {args.index}};
+  Handle handle = HandleOf(*request_, 0);
   bool frozen = false;
   uint64_t done = 0;
   for (uint32_t k = 0; k < args.nr_pages; ++k, ++handle.index.value) {
+    PrefetchGroupAt(*request_, k);
     const FlushStatus status = store_.FlushPage(*guest_, handle);
     if (status == FlushStatus::kNoPool) return {.status = StatusOf(status)};
     frozen |= status == FlushStatus::kFrozen;

@@ -18,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "base/units.h"
@@ -80,19 +81,32 @@ class Queue {
     uint64_t cost = 0;  // in pages moved, at most: what the turn's budget pays for
   };
 
-  // Takes the next request into request_, unless one is there already. False if there is none.
+  // Points request_ at the next request, unless there is one already. False if there is none.
   bool NextRequest(Turn& turn);
+  void TakeRequests();
+  // What the requests in hand will look at.
+  void Prefetch();
+  void PrefetchGroupAt(const tmemif_request& request, uint32_t k);
   void Finish(const Outcome& outcome);
   void Push();
   void Break(std::string_view reason);
 
-  Outcome Execute(PageCodec& codec);
-  Outcome ExecuteTimed(PageCodec& codec, OperationTimes& times);
+  // Both execute the request in hand, or some of what there is to do for it, and return what that
+  // costs the turn.
+  uint64_t Execute(PageCodec& codec, OperationTimes* times);
+  // The puts that follow it in hand, too, up to a group's pages. REQUIRES: IsStored(*request_).
+  uint64_t PutTogether(PageCodec& codec, PageCount budget, OperationTimes* times);
+
+  Outcome OutcomeOf(PageCodec& codec);
+  // Whether it is a put that may be stored.
+  bool IsStored(const tmemif_request& request) const;
+  void PutAll(std::span<const tmemif_request> requests, PageCodec& codec,
+              std::span<PutStatus> statuses);
   // Of the request in hand.
   RingPosition Position() const;
   Outcome NewPool();
   Outcome DestroyPool();
-  Outcome PutPages(PageCodec& codec);
+  Outcome RefusePosted();
   Outcome GetPages(PageCodec& codec);
   Outcome FlushPages();
   Outcome FlushObject();
@@ -105,8 +119,13 @@ class Queue {
   BackRing ring_;
   const uint32_t first_;  // where we began: requests that wait there may have been executed before
   bool broken_ = false;
-  std::optional<tmemif_request> request_;  // in hand: checked, and not answered yet
-  bool answered_waited_for_ = false;       // a response since the last push is not of a posted put
+  // Requests in hand: copied, checked, not answered, and from next_ to taken_ not yet begun.
+  std::array<tmemif_request, Store::kGroup> in_hand_;
+  size_t next_ = 0;
+  size_t taken_ = 0;
+  const tmemif_request* request_ = nullptr;    // of those in hand, the one to be executed
+  std::optional<std::string_view> violation_;  // of the request that follows them
+  bool answered_waited_for_ = false;  // a response since the last push is not of a posted put
   // Objects that gets answered since the last push have read, as bits. Who goes on after us
   // executes those gets again: before anything changes their pages, their responses must show.
   uint64_t unshown_gets_ = 0;

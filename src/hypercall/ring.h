@@ -31,6 +31,9 @@ class BackRing {
   // Copies the next request out.
   Taken Take(tmemif_request& request);
 
+  // How many requests are known to wait, without looking at the ring.
+  uint32_t known() const { return produced_ - taken_; }
+
   // Answers the oldest request that was taken and not answered. The frontend sees it after Push.
   void Answer(const tmemif_response& response);
 

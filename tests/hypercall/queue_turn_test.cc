@@ -208,6 +208,21 @@ TEST_F(QueueTurnTest, AViolationBreaksTheQueueForGood) {
   EXPECT_FALSE(rig_.queue().Arm()) << "there is nothing to stay awake for";
 }
 
+// Requests are taken several at once; what is wrong with one says nothing about those before it.
+TEST_F(QueueTurnTest, WhatStandsBeforeAViolationIsExecutedAndAnswered) {
+  const uint32_t pool = rig_.NewPool(kPersistentPool);
+  tmemif_request bad = PutRequest(pool, kObject, 1, 0);
+  bad.u.page.slot = UINT32_MAX;
+  for (uint16_t i = 0; i < 12; ++i) Send(PutRequest(pool, kObject, i, i), i);
+  Send(bad);
+  EXPECT_EQ(rig_.Process(kSmallBudget), Turn::kMore);
+  EXPECT_TRUE(rig_.violations().empty()) << "it is not its turn yet";
+  EXPECT_TRUE(rig_.queue().Arm()) << "there are requests in hand";
+  EXPECT_EQ(rig_.Process(), Turn::kBroken);
+  EXPECT_EQ(rig_.violations().size(), 1u);
+  EXPECT_EQ(stored(), 12u);
+}
+
 TEST_F(QueueTurnTest, AnOverrunBreaksTheQueue) {
   const uint32_t pool = rig_.NewPool(kPersistentPool);
   Send(PutRequest(pool, kObject, 0, 0));

@@ -52,6 +52,20 @@ TEST_F(RingTest, AnEmptyRingHasNothing) {
   EXPECT_EQ(front_->Take(), std::nullopt);
 }
 
+TEST_F(RingTest, KnowsOfWhatItSawWhenItLastLooked) {
+  Open(0, kNearTheEnd);
+  EXPECT_EQ(back_->known(), 0u);
+  for (uint32_t number = 0; number < 3; ++number) front_->Produce(Numbered(number));
+  front_->Publish();
+  EXPECT_EQ(back_->known(), 0u);
+  ASSERT_EQ(back_->Take(request_), Taken::kRequest);
+  EXPECT_EQ(back_->known(), 2u);
+  front_->Produce(Numbered(3));
+  front_->Publish();
+  ASSERT_EQ(back_->Take(request_), Taken::kRequest);
+  EXPECT_EQ(back_->known(), 1u);
+}
+
 TEST_F(RingTest, RequestsAndResponsesSurviveEveryOrderAndTheWrapOfTheIndices) {
   for (uint32_t order = 0; order <= TMEMIF_MAX_RING_PAGE_ORDER; ++order) {
     SCOPED_TRACE(order);
