@@ -1,5 +1,7 @@
 #include "filled_store.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -50,6 +52,18 @@ void FilledStore::Get(uint32_t page, MutablePageView contents, uint16_t guest) {
   OneGuest& one = guests_[guest];
   Must(store_->Get(*one.handle, HandleOf(page), contents, one.codec) == GetStatus::kHit,
        "a get misses");
+}
+
+void FilledStore::Prefetch(std::span<const uint32_t> pages, Ahead ahead, uint16_t guest) {
+  std::array<Handle, kGroup> handles;
+  std::ranges::transform(pages, handles.begin(), &HandleOf);
+  store_->Prefetch(*guests_[guest].handle, std::span(handles).first(pages.size()), ahead);
+}
+
+void FilledStore::MustBeStored(std::span<const PutStatus> statuses) {
+  const bool all =
+      std::ranges::all_of(statuses, [](PutStatus status) { return status == PutStatus::kStored; });
+  Must(all, "a put is refused");
 }
 
 void FilledStore::CompressWhatWaits() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "compress/page_codec.h"
@@ -26,6 +27,21 @@ class FilledStore {
   void Put(uint32_t page, PageView contents, uint16_t guest = 0);
   void Get(uint32_t page, MutablePageView contents, uint16_t guest = 0);
   void FlushPage(uint32_t page);
+
+  // As a queue works on what waits in its ring: up to so many pages together.
+  static constexpr uint32_t kGroup = Store::kGroup;
+  // Ahead of operations on the pages.
+  void Prefetch(std::span<const uint32_t> pages, Ahead ahead, uint16_t guest = 0);
+  // Puts `contents_of(page)` of each page, one alone or several together.
+  template <class ContentsOf>
+  void PutAll(std::span<const uint32_t> pages, ContentsOf contents_of, uint16_t guest = 0) {
+    if (pages.size() == 1) return Put(pages[0], contents_of(pages[0]), guest);
+    Prefetch(pages, Ahead::kPutsOrFlushes, guest);
+    Store::Puts puts(*store_, *guests_[guest].handle, guests_[guest].codec);
+    for (const uint32_t page : pages) puts.Add(HandleOf(page), contents_of(page));
+    MustBeStored(puts.Enter());
+  }
+
   // With CompressMode::kAuto: all that was put to be compressed later.
   void CompressWhatWaits();
   void FlushObject(uint32_t object);
@@ -40,6 +56,7 @@ class FilledStore {
   Overhead OverheadAPage() const;
 
  private:
+  static void MustBeStored(std::span<const PutStatus> statuses);
   struct OneGuest {
     std::shared_ptr<Guest> handle;
     PageCodec codec;

@@ -12,7 +12,9 @@
 //
 // Handles are random. Pages are put from, and got into, a few private pages that are warm in the
 // cache, as the daemon does it (it copies them from and to the guest's slots); `put_cold` and
-// `get_cold` use random pages of the yardstick's buffers instead. A put replaces a page, a
+// `get_cold` use random pages of the yardstick's buffers instead. Operations
+// come in groups of FilledStore::kGroup pages, as a queue makes them of requests that wait in its
+// ring; `put_alone` and so on, one at a time. A put replaces a page, a
 // persistent get leaves it (and verifies its checksum), an ephemeral get takes it. raw:2M needs 14
 // GiB of memory and is left out without.
 #include <benchmark/benchmark.h>
@@ -26,8 +28,10 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "filled_store.h"
@@ -81,27 +85,58 @@ struct RawBed {
   uint32_t next_warm_ = 0;
 };
 
-void InTurnWithCopies(State& state, RawBed& bed, const std::function<void(uint32_t)>& operate) {
+// How many pages are worked on together: what waits in a queue's ring, or one.
+constexpr uint32_t kTogether = FilledStore::kGroup;
+constexpr uint32_t kAlone = 1;
+static_assert(kRound % kTogether == 0);
+
+// Does `op(those)` for every `group` of `pages`; for Rounds::Time, which calls it for every page.
+template <uint32_t group, class Op>
+auto InGroups(std::span<const uint32_t> pages, Op op) {
+  return [pages, op](uint32_t i) {
+    if (i % group == 0) op(pages.subspan(i, group));
+  };
+}
+
+// Does `op(page)` for each page; of several, what it looks at is fetched first.
+template <class Op>
+void ForEach(FilledStore& filled, std::span<const uint32_t> pages, Ahead ahead, Op op) {
+  if (pages.size() > 1) filled.Prefetch(pages, ahead);
+  for (const uint32_t page : pages) op(page);
+}
+
+using Operation = void (*)(RawBed& bed, std::span<const uint32_t> pages);
+
+template <uint32_t group, Operation operate>
+void InTurnWithCopies(State& state, RawBed& bed) {
   Rounds operations;
   Rounds copies;
+  std::array<uint32_t, kRound> pages;
   for (auto _ : state) {
     copies.Time(kRound, [&](uint32_t) { bed.Copy(); });
-    state.SetIterationTime(operations.Time(kRound, [&](uint32_t) { operate(bed.AnyPage()); }));
+    for (uint32_t& page : pages) page = bed.AnyPage();
+    state.SetIterationTime(
+        operations.Time(kRound, InGroups<group>(pages, [&](auto those) { operate(bed, those); })));
   }
   Report(state, operations, copies);
 }
 
-void RawPut(State& state, RawBed& bed) {
-  InTurnWithCopies(state, bed, [&bed](uint32_t page) { bed.Put(page); });
+void Put(RawBed& bed, std::span<const uint32_t> pages) {
+  bed.filled.PutAll(pages, [&bed](uint32_t) { return bed.Warm(); });
 }
-void RawPutCold(State& state, RawBed& bed) {
-  InTurnWithCopies(state, bed, [&bed](uint32_t page) { bed.filled.Put(page, bed.ColdSource()); });
+void PutCold(RawBed& bed, std::span<const uint32_t> pages) {
+  bed.filled.PutAll(pages, [&bed](uint32_t) { return bed.ColdSource(); });
 }
-void RawGet(State& state, RawBed& bed) {
-  InTurnWithCopies(state, bed, [&bed](uint32_t page) { bed.Get(page); });
+void Get(RawBed& bed, std::span<const uint32_t> pages) {
+  ForEach(bed.filled, pages, Ahead::kGets, [&bed](uint32_t page) { bed.Get(page); });
 }
-void RawGetCold(State& state, RawBed& bed) {
-  InTurnWithCopies(state, bed, [&bed](uint32_t page) { bed.filled.Get(page, bed.ColdTarget()); });
+void GetCold(RawBed& bed, std::span<const uint32_t> pages) {
+  ForEach(bed.filled, pages, Ahead::kGets,
+          [&bed](uint32_t page) { bed.filled.Get(page, bed.ColdTarget()); });
+}
+void FlushPage(RawBed& bed, std::span<const uint32_t> pages) {
+  ForEach(bed.filled, pages, Ahead::kPutsOrFlushes,
+          [&bed](uint32_t page) { bed.filled.FlushPage(page); });
 }
 
 // Pages that all differ, in random order, so that each round can take away and put back.
@@ -111,8 +146,11 @@ class Turns {
     std::iota(order_.begin(), order_.end(), 0u);
     std::shuffle(order_.begin(), order_.end(), std::mt19937(2));
   }
-  void NextRound() { start_ = (start_ + kRound) % order_.size(); }
-  uint32_t operator[](uint32_t i) const { return order_[(start_ + i) % order_.size()]; }
+  // REQUIRES: `count` is a multiple of kRound.
+  std::span<const uint32_t> NextRound() {
+    const size_t start = std::exchange(start_, (start_ + kRound) % order_.size());
+    return std::span(order_).subspan(start, kRound);
+  }
 
  private:
   std::vector<uint32_t> order_;
@@ -121,34 +159,22 @@ class Turns {
 
 enum class Measured { kTake, kPutBack };
 
-void TakeAndPutBack(State& state, RawBed& bed, Measured measured,
-                    const std::function<void(uint32_t)>& take) {
+template <Measured measured, uint32_t group, Operation take>
+void TakeAndPutBack(State& state, RawBed& bed) {
   Rounds taken;
   Rounds put_back;
   Rounds copies;
   Turns turns(bed.filled.pages());
   for (auto _ : state) {
     copies.Time(kRound, [&](uint32_t) { bed.Copy(); });
-    const double take_time = taken.Time(kRound, [&](uint32_t i) { take(turns[i]); });
-    const double put_time = put_back.Time(kRound, [&](uint32_t i) { bed.Put(turns[i]); });
+    const auto pages = turns.NextRound();
+    const double take_time =
+        taken.Time(kRound, InGroups<group>(pages, [&](auto those) { take(bed, those); }));
+    const double put_time =
+        put_back.Time(kRound, InGroups<group>(pages, [&](auto those) { Put(bed, those); }));
     state.SetIterationTime(measured == Measured::kTake ? take_time : put_time);
-    turns.NextRound();
   }
   Report(state, measured == Measured::kTake ? taken : put_back, copies);
-}
-
-void RawExclusiveGet(State& state, RawBed& bed) {
-  TakeAndPutBack(state, bed, Measured::kTake, [&bed](uint32_t page) { bed.Get(page); });
-}
-
-void RawNewPut(State& state, RawBed& bed) {
-  TakeAndPutBack(state, bed, Measured::kPutBack,
-                 [&bed](uint32_t page) { bed.filled.FlushPage(page); });
-}
-
-void FlushPage(State& state, RawBed& bed) {
-  TakeAndPutBack(state, bed, Measured::kTake,
-                 [&bed](uint32_t page) { bed.filled.FlushPage(page); });
 }
 
 // As a guest flushes what lies together: the pages of one object after the other, in order.
@@ -240,6 +266,7 @@ struct Lz4Bed {
   std::vector<size_t> starts;
 };
 
+template <uint32_t group>
 void Lz4Put(State& state, Lz4Bed& bed) {
   Rounds puts;
   Rounds codec;
@@ -248,12 +275,15 @@ void Lz4Put(State& state, Lz4Bed& bed) {
     for (uint32_t& page : pages) page = bed.AnyPage();
     codec.Time(kRound,
                [&](uint32_t i) { benchmark::DoNotOptimize(bed.Compress(bed.PageOf(pages[i]))); });
-    state.SetIterationTime(
-        puts.Time(kRound, [&](uint32_t i) { bed.filled.Put(pages[i], bed.PageOf(pages[i])); }));
+    state.SetIterationTime(puts.Time(kRound, InGroups<group>(pages, [&](auto those) {
+                                       bed.filled.PutAll(
+                                           those, [&](uint32_t page) { return bed.PageOf(page); });
+                                     })));
   }
   Report(state, puts, codec);
 }
 
+template <uint32_t group>
 void Lz4Get(State& state, Lz4Bed& bed) {
   Rounds gets;
   Rounds codec;
@@ -262,8 +292,11 @@ void Lz4Get(State& state, Lz4Bed& bed) {
     for (uint32_t& page : pages) page = bed.AnyCompressed();
     codec.Time(kRound, [&](uint32_t i) { bed.Decompress(pages[i]); });
     for (uint32_t& page : pages) page = bed.AnyCompressed();  // not what is in the cache by now
-    state.SetIterationTime(
-        gets.Time(kRound, [&](uint32_t i) { bed.filled.Get(pages[i], bed.out); }));
+    state.SetIterationTime(gets.Time(kRound, InGroups<group>(pages, [&](auto those) {
+                                       ForEach(bed.filled, those, Ahead::kGets, [&](uint32_t page) {
+                                         bed.filled.Get(page, bed.out);
+                                       });
+                                     })));
   }
   Report(state, gets, codec);
   const auto overhead = bed.filled.OverheadAPage();
@@ -305,7 +338,9 @@ void AutoPut(State& state, AutoBed& bed) {
   for (auto _ : state) {
     for (uint32_t& page : pages) page = bed.AnyPage();
     const auto put_into = [&](FilledStore& store) {
-      return [&](uint32_t i) { store.Put(pages[i], bed.PageOf(pages[i])); };
+      return InGroups<kTogether>(pages, [&](auto those) {
+        store.PutAll(those, [&](uint32_t page) { return bed.PageOf(page); });
+      });
     };
     plain_puts.Time(kRound, put_into(bed.plain));
     state.SetIterationTime(puts.Time(kRound, put_into(bed.later)));
@@ -369,8 +404,11 @@ void TwoGuests(State& state) {
     }
   }
   const TwoThreads::Work puts = [&](uint16_t guest, FastRandom& random) {
-    for (uint32_t i = 0; i < kLongRound; ++i) {
-      filled.Put(random.Below(kPages), source.page(random.Below(kPages)), guest);
+    std::array<uint32_t, kTogether> group;
+    for (uint32_t i = 0; i < kLongRound; i += kTogether) {
+      for (uint32_t& page : group) page = random.Below(kPages);
+      filled.PutAll(
+          group, [&](uint32_t) { return PageView(source.page(random.Below(kPages))); }, guest);
     }
   };
   const TwoThreads::Work copies = [&](uint16_t, FastRandom& random) {
@@ -433,23 +471,34 @@ void Register(Beds& beds, const std::string& bed_name,
 }
 
 void RegisterRaw(Beds& beds, const std::string& size, uint32_t pages, uint32_t buffer_pages) {
-  const auto bed_of = [=](PageClass page_class) -> std::function<std::unique_ptr<RawBed>()> {
-    return [=] { return std::make_unique<RawBed>(pages, page_class, buffer_pages); };
+  using enum Measured;
+  const auto registers = [&](const std::string& name, PageClass page_class) {
+    const std::function<std::unique_ptr<RawBed>()> make = [=] {
+      return std::make_unique<RawBed>(pages, page_class, buffer_pages);
+    };
+    return [&beds, bed = "raw:" + size + "/" + name, make](
+               const char* operation, void (*function)(State&, RawBed&), int rounds = kRounds) {
+      Register<RawBed>(beds, bed, make, operation, function, rounds);
+    };
   };
-  const std::string swap = "raw:" + size + "/persistent";
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "put", RawPut);
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "get", RawGet);
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "put_cold", RawPutCold);
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "get_cold", RawGetCold);
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "put_new", RawNewPut);
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "flush_page", FlushPage);
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "flush_page_in_order", FlushPageInOrder);
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "flush_object_of_1024", FlushObject);
-  Register<RawBed>(beds, swap, bed_of(kPersistent), "bytes_a_page", Overhead, 1);
-  const std::string cache = "raw:" + size + "/ephemeral";
-  Register<RawBed>(beds, cache, bed_of(kEphemeral), "put", RawPut);
-  Register<RawBed>(beds, cache, bed_of(kEphemeral), "put_new", RawNewPut);
-  Register<RawBed>(beds, cache, bed_of(kEphemeral), "exclusive_get", RawExclusiveGet);
+  const auto swap = registers("persistent", kPersistent);
+  swap("put", InTurnWithCopies<kTogether, Put>);
+  swap("get", InTurnWithCopies<kTogether, Get>);
+  swap("put_alone", InTurnWithCopies<kAlone, Put>);
+  swap("get_alone", InTurnWithCopies<kAlone, Get>);
+  swap("put_cold", InTurnWithCopies<kTogether, PutCold>);
+  swap("get_cold", InTurnWithCopies<kTogether, GetCold>);
+  swap("put_new", TakeAndPutBack<kPutBack, kTogether, FlushPage>);
+  swap("flush_page", TakeAndPutBack<kTake, kTogether, FlushPage>);
+  swap("flush_page_alone", TakeAndPutBack<kTake, kAlone, FlushPage>);
+  swap("flush_page_in_order", FlushPageInOrder);
+  swap("flush_object_of_1024", FlushObject);
+  swap("bytes_a_page", Overhead, 1);
+  const auto cache = registers("ephemeral", kEphemeral);
+  cache("put", InTurnWithCopies<kTogether, Put>);
+  cache("put_new", TakeAndPutBack<kPutBack, kTogether, Get>);
+  cache("exclusive_get", TakeAndPutBack<kTake, kTogether, Get>);
+  cache("exclusive_get_alone", TakeAndPutBack<kTake, kAlone, Get>);
 }
 
 void RegisterAll(Beds& beds, const std::vector<PageCorpus>& corpora) {
@@ -460,8 +509,10 @@ void RegisterAll(Beds& beds, const std::vector<PageCorpus>& corpora) {
     const std::function<std::unique_ptr<Lz4Bed>()> make = [&corpus] {
       return std::make_unique<Lz4Bed>(corpus);
     };
-    Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "put", Lz4Put);
-    Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "get", Lz4Get);
+    Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "put", Lz4Put<kTogether>);
+    Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "get", Lz4Get<kTogether>);
+    Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "put_alone", Lz4Put<kAlone>);
+    Register<Lz4Bed>(beds, "lz4:" + corpus.name, make, "get_alone", Lz4Get<kAlone>);
     const std::function<std::unique_ptr<AutoBed>()> make_auto = [&corpus] {
       return std::make_unique<AutoBed>(corpus);
     };
