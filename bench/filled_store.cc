@@ -78,6 +78,17 @@ void FilledStore::FlushPage(uint32_t page) {
        "a flush fails");
 }
 
+void FilledStore::FlushPages(std::span<const uint32_t> pages) {
+  std::array<Handle, kGroup> handles;
+  std::array<FlushStatus, kGroup> statuses;
+  std::ranges::transform(pages, handles.begin(), &HandleOf);
+  const auto those = std::span(statuses).first(pages.size());
+  store_->FlushPages(*guests_[0].handle, std::span(handles).first(pages.size()), those);
+  const bool all =
+      std::ranges::all_of(those, [](FlushStatus status) { return status == FlushStatus::kDone; });
+  Must(all, "a flush fails");
+}
+
 void FilledStore::FlushObject(uint32_t object) {
   Must(store_->FlushObject(*guests_[0].handle, PoolId{0}, HandleOf(object * kPagesAnObject).object,
                            PageCount(UINT64_MAX)) == FlushStatus::kDone,

@@ -27,6 +27,8 @@ class FilledStore {
   void Put(uint32_t page, PageView contents, uint16_t guest = 0);
   void Get(uint32_t page, MutablePageView contents, uint16_t guest = 0);
   void FlushPage(uint32_t page);
+  // Together, at most kGroup.
+  void FlushPages(std::span<const uint32_t> pages);
 
   // As a queue works on what waits in its ring: up to so many pages together.
   static constexpr uint32_t kGroup = Store::kGroup;
@@ -36,7 +38,7 @@ class FilledStore {
   template <class ContentsOf>
   void PutAll(std::span<const uint32_t> pages, ContentsOf contents_of, uint16_t guest = 0) {
     if (pages.size() == 1) return Put(pages[0], contents_of(pages[0]), guest);
-    Prefetch(pages, Ahead::kPutsOrFlushes, guest);
+    Prefetch(pages, Ahead::kPuts, guest);
     Store::Puts puts(*store_, *guests_[guest].handle, guests_[guest].codec);
     for (const uint32_t page : pages) puts.Add(HandleOf(page), contents_of(page));
     MustBeStored(puts.Enter());

@@ -98,10 +98,10 @@ auto InGroups(std::span<const uint32_t> pages, Op op) {
   };
 }
 
-// Does `op(page)` for each page; of several, what it looks at is fetched first.
+// Does `op(page)`, which gets it, for each page; of several, what it looks at is fetched first.
 template <class Op>
-void ForEach(FilledStore& filled, std::span<const uint32_t> pages, Ahead ahead, Op op) {
-  if (pages.size() > 1) filled.Prefetch(pages, ahead);
+void GetEach(FilledStore& filled, std::span<const uint32_t> pages, Op op) {
+  if (pages.size() > 1) filled.Prefetch(pages, Ahead::kGets);
   for (const uint32_t page : pages) op(page);
 }
 
@@ -128,15 +128,14 @@ void PutCold(RawBed& bed, std::span<const uint32_t> pages) {
   bed.filled.PutAll(pages, [&bed](uint32_t) { return bed.ColdSource(); });
 }
 void Get(RawBed& bed, std::span<const uint32_t> pages) {
-  ForEach(bed.filled, pages, Ahead::kGets, [&bed](uint32_t page) { bed.Get(page); });
+  GetEach(bed.filled, pages, [&bed](uint32_t page) { bed.Get(page); });
 }
 void GetCold(RawBed& bed, std::span<const uint32_t> pages) {
-  ForEach(bed.filled, pages, Ahead::kGets,
-          [&bed](uint32_t page) { bed.filled.Get(page, bed.ColdTarget()); });
+  GetEach(bed.filled, pages, [&bed](uint32_t page) { bed.filled.Get(page, bed.ColdTarget()); });
 }
 void FlushPage(RawBed& bed, std::span<const uint32_t> pages) {
-  ForEach(bed.filled, pages, Ahead::kPutsOrFlushes,
-          [&bed](uint32_t page) { bed.filled.FlushPage(page); });
+  if (pages.size() == 1) return bed.filled.FlushPage(pages[0]);
+  bed.filled.FlushPages(pages);
 }
 
 // Pages that all differ, in random order, so that each round can take away and put back.
@@ -181,13 +180,16 @@ void TakeAndPutBack(State& state, RawBed& bed) {
 void FlushPageInOrder(State& state, RawBed& bed) {
   Rounds flushes;
   Rounds copies;
-  uint32_t first = 0;
+  std::array<uint32_t, kRound> pages;
+  std::iota(pages.begin(), pages.end(), 0u);
   for (auto _ : state) {
     copies.Time(kRound, [&](uint32_t) { bed.Copy(); });
-    state.SetIterationTime(
-        flushes.Time(kRound, [&](uint32_t i) { bed.filled.FlushPage(first + i); }));
-    for (uint32_t i = 0; i < kRound; ++i) bed.Put(first + i);
-    first = (first + kRound) % bed.filled.pages();
+    state.SetIterationTime(flushes.Time(
+        kRound, InGroups<kTogether>(pages, [&](auto those) { FlushPage(bed, those); })));
+    for (uint32_t& page : pages) {
+      bed.Put(page);
+      page = (page + kRound) % bed.filled.pages();
+    }
   }
   Report(state, flushes, copies);
 }
@@ -293,7 +295,7 @@ void Lz4Get(State& state, Lz4Bed& bed) {
     codec.Time(kRound, [&](uint32_t i) { bed.Decompress(pages[i]); });
     for (uint32_t& page : pages) page = bed.AnyCompressed();  // not what is in the cache by now
     state.SetIterationTime(gets.Time(kRound, InGroups<group>(pages, [&](auto those) {
-                                       ForEach(bed.filled, those, Ahead::kGets, [&](uint32_t page) {
+                                       GetEach(bed.filled, those, [&](uint32_t page) {
                                          bed.filled.Get(page, bed.out);
                                        });
                                      })));

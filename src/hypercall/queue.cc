@@ -110,8 +110,16 @@ Handle HandleOf(const tmemif_request& request, uint32_t k) {
   return {.pool = {request.pool}, .object = ObjectOf(args.oid), .index = {args.index + k}};
 }
 
-Ahead AheadOf(const tmemif_request& request) {
-  return request.op == TMEMIF_OP_GET_PAGE ? Ahead::kGets : Ahead::kPutsOrFlushes;
+// What the request's pages are to be prefetched for, if that is of use.
+std::optional<Ahead> AheadOf(const tmemif_request& request) {
+  switch (request.op) {
+    case TMEMIF_OP_PUT_PAGE:
+      return Ahead::kPuts;
+    case TMEMIF_OP_GET_PAGE:
+      return Ahead::kGets;
+    default:
+      return std::nullopt;
+  }
 }
 
 // A batch's status: the pages done if any was, else what became of the first page.
@@ -133,8 +141,8 @@ Queue::Turn Queue::Process(PageCodec& codec, PageCount budget, OperationTimes* t
   Turn turn = Turn::kIdle;
   uint64_t spent = 0;
   while (spent < budget.value && NextRequest(turn)) {
-    spent += IsStored(*request_) ? PutTogether(codec, PageCount(budget.value - spent), times)
-                                 : Execute(codec, times);
+    spent += IsForGroups(*request_) ? ExecuteGroup(codec, PageCount(budget.value - spent), times)
+                                    : Execute(codec, times);
   }
   if (turn == Turn::kBroken) return turn;
   Push();
@@ -193,20 +201,21 @@ void Queue::Prefetch() {
   std::array<Handle, Store::kGroup> handles;
   size_t left = handles.size();
   for (size_t i = 0; i < taken_ && left > 0;) {
-    const Ahead ahead = AheadOf(in_hand_[i]);
+    const auto ahead = AheadOf(in_hand_[i]);
     size_t count = 0;
     for (; i < taken_ && AheadOf(in_hand_[i]) == ahead; ++i) {
       for (uint32_t k = 0; k < PagesOf(in_hand_[i]) && count < left; ++k) {
         handles[count++] = HandleOf(in_hand_[i], k);
       }
     }
-    store_.Prefetch(*guest_, std::span(handles).first(count), ahead);
+    if (!ahead) continue;
+    store_.Prefetch(*guest_, std::span(handles).first(count), *ahead);
     left -= count;
   }
 }
 
-// Of a request with more pages than a group, what taking it did not prefetch: at each group's first
-// page, that group.
+// Of a put or get with more pages than a group, what taking it did not prefetch: at each group's
+// first page, that group.
 void Queue::PrefetchGroupAt(const tmemif_request& request, uint32_t k) {
   if (k == 0 || k % Store::kGroup != 0) return;
   std::array<Handle, Store::kGroup> handles;
@@ -214,7 +223,7 @@ void Queue::PrefetchGroupAt(const tmemif_request& request, uint32_t k) {
   for (; k < PagesOf(request) && count < handles.size(); ++k) {
     handles[count++] = HandleOf(request, k);
   }
-  store_.Prefetch(*guest_, std::span(handles).first(count), AheadOf(request));
+  store_.Prefetch(*guest_, std::span(handles).first(count), *AheadOf(request));
 }
 
 void Queue::Break(std::string_view reason) {
@@ -263,8 +272,6 @@ Queue::Outcome Queue::OutcomeOf(PageCodec& codec) {
       return RefusePosted();
     case TMEMIF_OP_GET_PAGE:
       return GetPages(codec);
-    case TMEMIF_OP_FLUSH_PAGE:
-      return FlushPages();
     case TMEMIF_OP_FLUSH_OBJECT:
       return FlushObject();
     default:
@@ -301,7 +308,8 @@ Queue::Outcome Queue::DestroyPool() {
       .finished = status != FlushStatus::kMore, .status = StatusOf(status), .cost = kFlushStepCost};
 }
 
-bool Queue::IsStored(const tmemif_request& request) const {
+bool Queue::IsForGroups(const tmemif_request& request) const {
+  if (request.op == TMEMIF_OP_FLUSH_PAGE) return true;
   return request.op == TMEMIF_OP_PUT_PAGE &&
          ((request.flags & TMEMIF_REQ_POSTED) == 0 ||
           Store::ClassOf(*guest_, PoolId{request.pool}) != PageClass::kPersistent);
@@ -309,55 +317,79 @@ bool Queue::IsStored(const tmemif_request& request) const {
 
 // A put into a persistent pool may not be posted: nobody would learn that it was refused.
 Queue::Outcome Queue::RefusePosted() {
-  FlushPages();  // a put that is refused leaves no old page behind
+  Statuses statuses;
+  FlushAll({request_, 1}, statuses);  // a put that is refused leaves no old page behind
   return {.status = Negative(TMEMIF_EINVAL), .cost = PagesOf(*request_)};
 }
 
-uint64_t Queue::PutTogether(PageCodec& codec, PageCount budget, OperationTimes* times) {
+// The requests that follow in hand and are of the same kind, too, up to a group's pages.
+std::span<const tmemif_request> Queue::TakeGroup(PageCount budget) {
+  const uint64_t most = std::min<uint64_t>(Store::kGroup, budget.value);
   const size_t first = next_ - 1;
   uint64_t pages = PagesOf(*request_);
-  uint64_t changed = ObjectsChangedBy(*request_);
-  for (; next_ < taken_ && IsStored(in_hand_[next_]); ++next_) {
-    pages += PagesOf(in_hand_[next_]);
-    if (pages > std::min<uint64_t>(Store::kGroup, budget.value)) {
-      pages -= PagesOf(in_hand_[next_]);
-      break;
-    }
-    changed |= ObjectsChangedBy(in_hand_[next_]);
+  for (; next_ < taken_; ++next_) {
+    const tmemif_request& request = in_hand_[next_];
+    pages += PagesOf(request);
+    if (request.op != request_->op || pages > most || !IsForGroups(request)) break;
   }
-  const std::span<const tmemif_request> requests =
-      std::span(in_hand_).subspan(first, next_ - first);
+  return std::span(in_hand_).subspan(first, next_ - first);
+}
 
+uint64_t Queue::ExecuteGroup(PageCodec& codec, PageCount budget, OperationTimes* times) {
+  const std::span<const tmemif_request> requests = TakeGroup(budget);
+  const uint8_t op = request_->op;
+  uint64_t pages = 0;
+  uint64_t changed = 0;
+  for (const tmemif_request& request : requests) {
+    pages += PagesOf(request);
+    changed |= ObjectsChangedBy(request);
+  }
   if ((unshown_gets_ & changed) != 0) Push();
+
   const bool timed = times != nullptr && times->IsNext();
   if (timed) times->Begin();
-  std::array<PutStatus, std::max<size_t>(TMEMIF_MAX_BATCH, Store::kGroup)> statuses;
-  PutAll(requests, codec, statuses);
-  if (timed) times->End(TMEMIF_OP_PUT_PAGE, pages);
+  Statuses statuses;
+  if (op == TMEMIF_OP_PUT_PAGE) {
+    PutAll(requests, codec, statuses);
+  } else {
+    FlushAll(requests, statuses);
+  }
+  if (timed) times->End(op, pages);
 
-  const PutStatus* status = statuses.data();
+  std::span<const int32_t> left = statuses;
   for (const tmemif_request& request : requests) {
-    const int32_t first_status = StatusOf(*status);
-    uint64_t done = 0;
-    for (uint32_t k = 0; k < PagesOf(request); ++k) {
-      done |= uint64_t{*status++ == PutStatus::kStored} << k;
-    }
+    const auto those = left.first(PagesOf(request));
+    left = left.subspan(those.size());
     request_ = &request;
-    Finish({.status = BatchStatus(done, first_status), .done = done});
+    Finish(op == TMEMIF_OP_PUT_PAGE ? OutcomeOfPut(those) : OutcomeOfFlush(those));
   }
   return pages + requests.size();
 }
 
+Queue::Outcome Queue::OutcomeOfPut(std::span<const int32_t> pages) {
+  uint64_t done = 0;
+  for (size_t k = 0; k < pages.size(); ++k) done |= uint64_t{pages[k] == 1} << k;
+  return {.status = BatchStatus(done, pages[0]), .done = done};
+}
+
+Queue::Outcome Queue::OutcomeOfFlush(std::span<const int32_t> pages) {
+  const int32_t worst = *std::ranges::min_element(pages);
+  if (worst == Negative(TMEMIF_ENODEV)) return {.status = worst};
+  return {.status = worst < 0 ? worst : static_cast<int32_t>(pages.size()),
+          .done = UINT64_MAX >> (64 - pages.size())};
+}
+
 // What became of each page, in `statuses`.
-void Queue::PutAll(std::span<const tmemif_request> requests, PageCodec& codec,
-                   std::span<PutStatus> statuses) {
+void Queue::PutAll(std::span<const tmemif_request> requests, PageCodec& codec, Statuses& statuses) {
   // Private copies of the pages that are being put.
   alignas(64) std::array<std::array<std::byte, kPageSize>, Store::kGroup> copies;
   size_t count = 0;
   auto at = statuses.begin();
   Store::Puts puts(store_, *guest_, codec);
   const auto enter = [&] {
-    at = std::ranges::copy(puts.Enter(), at).out;
+    at = std::ranges::transform(puts.Enter(), at, [](PutStatus status) {
+           return StatusOf(status);
+         }).out;
     count = 0;
   };
   for (const tmemif_request& request : requests) {
@@ -388,21 +420,24 @@ Queue::Outcome Queue::GetPages(PageCodec& codec) {
   return {.status = BatchStatus(done, first), .done = done, .cost = args.nr_pages};
 }
 
-Queue::Outcome Queue::FlushPages() {
-  const tmemif_page_args& args = request_->u.page;
-  Handle handle = HandleOf(*request_, 0);
-  bool frozen = false;
-  uint64_t done = 0;
-  for (uint32_t k = 0; k < args.nr_pages; ++k, ++handle.index.value) {
-    PrefetchGroupAt(*request_, k);
-    const FlushStatus status = store_.FlushPage(*guest_, handle);
-    if (status == FlushStatus::kNoPool) return {.status = StatusOf(status)};
-    frozen |= status == FlushStatus::kFrozen;
-    done |= uint64_t{1} << k;
+void Queue::FlushAll(std::span<const tmemif_request> requests, Statuses& statuses) {
+  std::array<Handle, Store::kGroup> handles;
+  std::array<FlushStatus, Store::kGroup> flushed;
+  size_t count = 0;
+  auto at = statuses.begin();
+  const auto flush = [&] {
+    const auto those = std::span(flushed).first(count);
+    store_.FlushPages(*guest_, std::span(handles).first(count), those);
+    at = std::ranges::transform(those, at, [](FlushStatus status) { return StatusOf(status); }).out;
+    count = 0;
+  };
+  for (const tmemif_request& request : requests) {
+    for (uint32_t k = 0; k < PagesOf(request); ++k) {
+      handles[count++] = HandleOf(request, k);
+      if (count == handles.size()) flush();
+    }
   }
-  return {.status = frozen ? Negative(TMEMIF_EFROZEN) : static_cast<int32_t>(args.nr_pages),
-          .done = done,
-          .cost = args.nr_pages};
+  flush();
 }
 
 Queue::Outcome Queue::FlushObject() {

@@ -11,6 +11,7 @@
 #ifndef TMEM_HYPERCALL_QUEUE_H_
 #define TMEM_HYPERCALL_QUEUE_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -94,21 +95,27 @@ class Queue {
   // Both execute the request in hand, or some of what there is to do for it, and return what that
   // costs the turn.
   uint64_t Execute(PageCodec& codec, OperationTimes* times);
-  // The puts that follow it in hand, too, up to a group's pages. REQUIRES: IsStored(*request_).
-  uint64_t PutTogether(PageCodec& codec, PageCount budget, OperationTimes* times);
+  // Likewise those that follow it and may be executed together with it.
+  // REQUIRES: IsForGroups(*request_).
+  uint64_t ExecuteGroup(PageCodec& codec, PageCount budget, OperationTimes* times);
+
+  // Whether it flushes pages, or puts some that may be stored.
+  bool IsForGroups(const tmemif_request& request) const;
+  std::span<const tmemif_request> TakeGroup(PageCount budget);
+  // What became of each page: 1, or the negative error.
+  using Statuses = std::array<int32_t, std::max<size_t>(TMEMIF_MAX_BATCH, Store::kGroup)>;
+  void PutAll(std::span<const tmemif_request> requests, PageCodec& codec, Statuses& statuses);
+  void FlushAll(std::span<const tmemif_request> requests, Statuses& statuses);
+  static Outcome OutcomeOfPut(std::span<const int32_t> pages);
+  static Outcome OutcomeOfFlush(std::span<const int32_t> pages);
 
   Outcome OutcomeOf(PageCodec& codec);
-  // Whether it is a put that may be stored.
-  bool IsStored(const tmemif_request& request) const;
-  void PutAll(std::span<const tmemif_request> requests, PageCodec& codec,
-              std::span<PutStatus> statuses);
   // Of the request in hand.
   RingPosition Position() const;
   Outcome NewPool();
   Outcome DestroyPool();
   Outcome RefusePosted();
   Outcome GetPages(PageCodec& codec);
-  Outcome FlushPages();
   Outcome FlushObject();
   std::byte* SlotAt(uint32_t slot) const { return parts_.slots->bytes().data() + slot * kPageSize; }
 

@@ -104,50 +104,79 @@ Location Keyspace::TakeOut(Partition& partition, PageClass page_class, const Fou
   return location;
 }
 
-// ---- ahead of operations ----
+// ---- pages in groups ----
 
+// Pages whose partitions are locked as long as this lives, and which were waited for together.
+//
 // Waits are together if little is done between the loads that cause them: a processor looks no
 // further ahead than some hundred instructions, and past no locked one. Hence all locks are taken
 // first and let go last, and the way to each page is gone in steps, each for all of them.
-void Keyspace::Prefetch(std::span<const PageRef> refs, PageClass page_class,
-                        Ahead ahead) TMEM_NO_THREAD_SAFETY_ANALYSIS {
+class Keyspace::Group {
+ public:
   struct Page {
-    uint32_t index = 0;
+    const PageRef* ref = nullptr;
+    Partition* partition = nullptr;  // nullptr: another thread has its lock
+    ObjectNumber number = kNoObject;
     PageTree::Node* leaf = nullptr;
-    const Location* location = nullptr;
+    const Location* location = nullptr;  // until the index is changed
     const RecordHeader* header = nullptr;
   };
-  std::array<Page, Store::kGroup> pages;
-  size_t count = 0;
-  uint32_t locked = 0;  // partitions, a bit each
-  for (const PageRef& ref : refs.first(std::min(refs.size(), pages.size()))) {
-    const uint64_t hash = HashOf(ref);
-    const uint32_t bit = 1u << PartitionNumber(hash);
-    Partition& partition = PartitionOf(hash);
-    if ((locked & bit) == 0 && !partition.mutex.try_lock()) continue;
-    locked |= bit;
-    const ObjectNumber number = partition.objects.Find(hash, ref.pool, ref.object);
-    if (number == kNoObject) continue;
-    PageTree::Node* const leaf = partition.objects.At(number)->pages.LeafFor(ref.index.value);
-    if (leaf != nullptr) pages[count++] = {.index = ref.index.value, .leaf = leaf};
-  }
-  const std::span those = std::span(pages).first(count);
 
-  const Heap& within = heap(page_class);
-  for (const Page& page : those) Touch(page.leaf);
-  for (Page& page : those) page.location = PageTree::FindIn(page.leaf, page.index);
-  for (const Page& page : those) Touch(page.location);
-  for (Page& page : those) {
-    page.header = page.location != nullptr ? &within.HeaderOf(*page.location) : nullptr;
+  // REQUIRES: refs.size() <= Store::kGroup.
+  Group(Keyspace& keyspace, std::span<const PageRef> refs,
+        PageClass page_class) TMEM_NO_THREAD_SAFETY_ANALYSIS : keyspace_(keyspace),
+                                                               count_(refs.size()) {
+    Page* next = pages_.data();
+    for (const PageRef& ref : refs) {
+      Page& page = *next++;
+      page.ref = &ref;
+      const uint64_t hash = keyspace.HashOf(ref);
+      const uint32_t bit = 1u << PartitionNumber(hash);
+      Partition& partition = keyspace.PartitionOf(hash);
+      if ((locked_ & bit) == 0 && !partition.mutex.try_lock()) continue;
+      locked_ |= bit;
+      page.partition = &partition;
+      page.number = partition.objects.Find(hash, ref.pool, ref.object);
+      if (page.number == kNoObject) continue;
+      page.leaf = partition.objects.At(page.number)->pages.LeafFor(ref.index.value);
+    }
+    const Heap& within = keyspace.heap(page_class);
+    for (const Page& page : pages()) Touch(page.leaf);
+    for (Page& page : pages()) {
+      if (page.leaf != nullptr) page.location = PageTree::FindIn(page.leaf, page.ref->index.value);
+    }
+    for (const Page& page : pages()) Touch(page.location);
+    for (Page& page : pages()) {
+      if (page.location != nullptr) page.header = &within.HeaderOf(*page.location);
+    }
+    for (const Page& page : pages()) Touch(page.header);
+    for (const Page& page : pages()) {
+      if (page.location != nullptr) within.PrefetchDescriptor(*page.location);
+    }
   }
-  for (const Page& page : those) Touch(page.header);
-  for (const Page& page : those) {
-    if (page.location == nullptr) continue;
-    within.PrefetchDescriptor(*page.location);
-    if (ahead == Ahead::kGets) Touch(within.PayloadOf(*page.location));
+  ~Group() TMEM_NO_THREAD_SAFETY_ANALYSIS {
+    for (; locked_ != 0; locked_ &= locked_ - 1) {
+      const auto number = static_cast<size_t>(std::countr_zero(locked_));
+      keyspace_.partitions_[number]->mutex.unlock();
+    }
   }
-  for (; locked != 0; locked &= locked - 1) {
-    partitions_[static_cast<size_t>(std::countr_zero(locked))]->mutex.unlock();
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+
+  std::span<Page> pages() { return std::span(pages_).first(count_); }
+
+ private:
+  Keyspace& keyspace_;
+  const size_t count_;
+  std::array<Page, Store::kGroup> pages_;
+  uint32_t locked_ = 0;  // partitions, a bit each
+};
+
+void Keyspace::Prefetch(std::span<const PageRef> refs, PageClass page_class, Ahead ahead) {
+  Group group(*this, refs, page_class);
+  if (ahead != Ahead::kGets) return;
+  for (const auto& page : group.pages()) {
+    if (page.location != nullptr) Touch(heap(page_class).PayloadOf(*page.location));
   }
 }
 
@@ -348,20 +377,51 @@ GetStatus Keyspace::Get(const PageRef& ref, PageClass page_class, Removal remova
 
 // ---- flush ----
 
+// REQUIRES: the page's partition is locked.
+FlushStatus Keyspace::FlushFound(Partition& partition, const PageRef& ref, PageClass page_class,
+                                 ObjectNumber number, Freed& freed) {
+  if (!ref.ticket.Valid()) return FlushStatus::kNoPool;
+  PoolCounters& counters = partition.pools[ref.pool].counters;
+  ++counters.flushes;
+  Object* const object = number != kNoObject ? partition.objects.At(number) : nullptr;
+  const Location location =
+      object != nullptr ? object->pages.Remove(ref.index.value, nodes_) : Location();
+  if (location) {
+    ++counters.flushes_found;
+    Forget(partition, page_class, number, {&location, 1});
+    freed.Add(location);
+  }
+  return FlushStatus::kDone;
+}
+
 FlushStatus Keyspace::FlushPage(const PageRef& ref, PageClass page_class) {
   const uint64_t hash = HashOf(ref);
   Partition& partition = PartitionOf(hash);
   Freed freed(heap(page_class));
   MutexLock lock(partition.mutex);
-  if (!ref.ticket.Valid()) return FlushStatus::kNoPool;
-  PoolCounters& counters = partition.pools[ref.pool].counters;
-  ++counters.flushes;
-  const Found found = Find(partition, hash, ref);
-  if (found.location != nullptr) {
-    ++counters.flushes_found;
-    freed.Add(TakeOut(partition, page_class, found, ref.index.value));
+  return FlushFound(partition, ref, page_class, partition.objects.Find(hash, ref.pool, ref.object),
+                    freed);
+}
+
+void Keyspace::FlushPages(std::span<const PageRef> refs, PageClass page_class,
+                          std::span<FlushStatus> statuses) TMEM_NO_THREAD_SAFETY_ANALYSIS {
+  uint32_t busy = 0;  // pages, a bit each
+  {
+    Freed freed(heap(page_class));
+    Group group(*this, refs, page_class);
+    for (size_t i = 0; i < refs.size(); ++i) {
+      const auto& page = group.pages()[i];
+      if (page.partition == nullptr) {
+        busy |= 1u << i;
+      } else {
+        statuses[i] = FlushFound(*page.partition, refs[i], page_class, page.number, freed);
+      }
+    }
   }
-  return FlushStatus::kDone;
+  for (; busy != 0; busy &= busy - 1) {
+    const auto i = static_cast<size_t>(std::countr_zero(busy));
+    statuses[i] = FlushPage(refs[i], page_class);
+  }
 }
 
 // Removes pages of the object until `freed` is full. True if none are left (and no object).

@@ -121,6 +121,9 @@ class Keyspace final : public Evictable {
   GetStatus Get(const PageRef& ref, PageClass page_class, Removal removal, MutablePageView page,
                 PageCodec& codec);
   FlushStatus FlushPage(const PageRef& ref, PageClass page_class);
+  // The same of several; of each, its status. REQUIRES: as many of both, at most Store::kGroup.
+  void FlushPages(std::span<const PageRef> refs, PageClass page_class,
+                  std::span<FlushStatus> statuses);
   // kDone, kMore or kNoPool. ref.index is ignored.
   FlushStatus FlushObject(const PageRef& ref, PageClass page_class, PageCount budget);
 
@@ -239,6 +242,7 @@ class Keyspace final : public Evictable {
     Location* location = nullptr;
   };
   class Freed;
+  class Group;
 
   Keyspace(Memory& memory, Memory::StakeId stake, NodeBlocks& blocks, ObjectRecords& records,
            const DictionaryFiles& dictionaries, const Identity& identity);
@@ -251,6 +255,8 @@ class Keyspace final : public Evictable {
   }
   static uint32_t PartitionNumber(uint64_t hash) { return static_cast<uint32_t>(hash >> 60); }
   Partition& PartitionOf(uint64_t hash) { return *partitions_[PartitionNumber(hash)]; }
+  FlushStatus FlushFound(Partition& partition, const PageRef& ref, PageClass page_class,
+                         ObjectNumber number, Freed& freed) TMEM_REQUIRES(partition.mutex);
   static Found Find(Partition& partition, PageName name) TMEM_REQUIRES(partition.mutex);
   static Found Find(Partition& partition, uint64_t hash, const PageRef& ref)
       TMEM_REQUIRES(partition.mutex);

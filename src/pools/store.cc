@@ -358,20 +358,28 @@ FlushStatus Store::DestroyPool(Guest& guest, PoolId pool, PageCount budget,
 
 void Store::ForgetRequests(Guest& guest) { guest.ForgetRequests(); }
 
+// Calls `visit(ground, first, refs)` for each run of handles of one pool, the first of which is
+// handles[first].
+template <class Visit>
+void Store::Impl::ForEachPool(Guest& guest, std::span<const Handle> handles, Visit visit) {
+  std::array<PageRef, kGroup> refs;
+  for (size_t first = 0; first < handles.size();) {
+    const Ground ground = GroundOf(guest, handles[first].pool);
+    size_t count = 0;
+    for (const Handle& handle : handles.subspan(first)) {
+      if (handle.pool != handles[first].pool) break;
+      refs[count++] = ground.Ref(handle.object, handle.index);
+    }
+    visit(ground, first, std::span<const PageRef>(refs).first(count));
+    first += count;
+  }
+}
+
 void Store::Prefetch(Guest& guest, std::span<const Handle> handles, Ahead ahead) {
   handles = handles.first(std::min(handles.size(), kGroup));
-  std::array<PageRef, kGroup> refs;
-  while (!handles.empty()) {
-    const PoolId pool = handles.front().pool;
-    const Impl::Ground ground = impl_->GroundOf(guest, pool);
-    size_t count = 0;
-    for (; count < handles.size() && handles[count].pool == pool; ++count) {
-      refs[count] = ground.Ref(handles[count].object, handles[count].index);
-    }
-    if (ground)
-      ground.keyspace->Prefetch(std::span(refs).first(count), ground.pool.page_class, ahead);
-    handles = handles.subspan(count);
-  }
+  impl_->ForEachPool(guest, handles, [ahead](const Impl::Ground& ground, size_t, auto refs) {
+    if (ground) ground.keyspace->Prefetch(refs, ground.pool.page_class, ahead);
+  });
 }
 
 GetStatus Store::Get(Guest& guest, const Handle& handle, MutablePageView page, PageCodec& codec) {
@@ -400,6 +408,19 @@ FlushStatus Store::FlushPage(Guest& guest, const Handle& handle) {
   if (!ground) return FlushStatus::kNoPool;
   return AnswerTo(guest, ground.keyspace->FlushPage(ground.Ref(handle.object, handle.index),
                                                     ground.pool.page_class));
+}
+
+void Store::FlushPages(Guest& guest, std::span<const Handle> handles,
+                       std::span<FlushStatus> statuses) {
+  impl_->ForEachPool(guest, handles, [&](const Impl::Ground& ground, size_t first, auto refs) {
+    const auto those = statuses.subspan(first, refs.size());
+    if (!ground) {
+      std::ranges::fill(those, FlushStatus::kNoPool);
+      return;
+    }
+    ground.keyspace->FlushPages(refs, ground.pool.page_class, those);
+    for (FlushStatus& status : those) status = AnswerTo(guest, status);
+  });
 }
 
 FlushStatus Store::FlushObject(Guest& guest, PoolId pool, const ObjectId& object,

@@ -59,7 +59,7 @@ enum class GetStatus : uint8_t {
   kNoPool,
 };
 // What is about to come.
-enum class Ahead : uint8_t { kGets, kPutsOrFlushes };
+enum class Ahead : uint8_t { kGets, kPuts };
 enum class FlushStatus : uint8_t {
   kDone,
   kFrozen,  // done; the guest is frozen
@@ -213,6 +213,9 @@ class Store {
   // `page` is unspecified unless kHit. REQUIRES: `page` is private memory.
   GetStatus Get(Guest& guest, const Handle& handle, MutablePageView page, PageCodec& codec);
   FlushStatus FlushPage(Guest& guest, const Handle& handle);
+  // Several, as if they were flushed one after the other; of each, its status.
+  // REQUIRES: as many statuses as handles, at most kGroup.
+  void FlushPages(Guest& guest, std::span<const Handle> handles, std::span<FlushStatus> statuses);
   // Flushes at most `budget` pages of the object; kMore if some remain.
   FlushStatus FlushObject(Guest& guest, PoolId pool, const ObjectId& object, PageCount budget);
 

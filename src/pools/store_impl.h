@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "base/mutex.h"
@@ -89,6 +90,9 @@ class Store::Impl {
     }
   };
   Ground GroundOf(Guest& guest, PoolId pool);
+  // REQUIRES: handles.size() <= kGroup.
+  template <class Visit>
+  void ForEachPool(Guest& guest, std::span<const Handle> handles, Visit visit);
   PutStatus Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec);
   struct Ready;
   std::optional<Ready> Prepare(Guest& guest, const Handle& handle, const Payload& payload,

@@ -116,13 +116,18 @@ class OwnPages {
     const uint64_t key = object << 32 | index;
     if (random / 128 % 8 == 0)
       store_.Prefetch(guest_, std::array{handle, OtherPage(handle)},
-                      random % 2 == 0 ? Ahead::kGets : Ahead::kPutsOrFlushes);
+                      random % 2 == 0 ? Ahead::kGets : Ahead::kPuts);
     if (random % 16 < 8) {
       Put(handle, key, random, codec);
     } else if (random % 16 < 14) {
       Get(handle, key, codec);
     } else if (random % 16 == 14) {
-      store_.FlushPage(guest_, handle);
+      if (random / 4096 % 2 == 0) {
+        store_.FlushPage(guest_, handle);
+      } else {
+        std::array<FlushStatus, 2> statuses;
+        store_.FlushPages(guest_, std::array{handle, handle}, statuses);
+      }
       seeds_.erase(key);
     } else if (random / 65'536 % 16 == 0) {
       while (store_.FlushObject(guest_, pool_, handle.object, PageCount(7)) == FlushStatus::kMore) {

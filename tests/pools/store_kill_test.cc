@@ -279,6 +279,23 @@ const Operation kOperations[] = {
        ASSERT_TRUE(found == -1 || (found == 1 && !ended)) << found;
        ASSERT_EQ(bed.Get(kSwap, 1, 4), 2);
      }},
+    {"FlushPages",
+     [](Bed& bed) {
+       for (uint32_t i = 0; i < 4; ++i) bed.Put(kSwap, 1 + i / 3, i, i);
+     },
+     [](Bed& bed) {
+       const std::array handles = {Bed::HandleOf(kSwap, 1, 0), Bed::HandleOf(kSwap, 2, 3),
+                                   Bed::HandleOf(kSwap, 1, 2)};
+       std::array<FlushStatus, 3> statuses;
+       bed.store->FlushPages(*bed.guest, handles, statuses);
+     },
+     [](Bed& bed, bool ended) {
+       for (const uint32_t i : {0u, 2u, 3u}) {
+         const int found = bed.Get(kSwap, 1 + i / 3, i);
+         ASSERT_TRUE(found == -1 || (found == static_cast<int>(i) && !ended)) << found;
+       }
+       ASSERT_EQ(bed.Get(kSwap, 1, 1), 1);
+     }},
     {"FlushOfAReplacedPage",
      [](Bed& bed) {
        for (const size_t seed : {2, 3, 4}) bed.Put(kSwap, 1, 5, seed);

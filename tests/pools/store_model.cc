@@ -46,12 +46,12 @@ ModelOp ModelOp::From(uint64_t word) {
     uint32_t weight;
   };
   constexpr Weight kWeights[] = {
-      {Kind::kPut, 470},        {Kind::kGet, 260},          {Kind::kFlushPage, 130},
-      {Kind::kFlushObject, 25}, {Kind::kPutTogether, 25},   {Kind::kPrefetch, 25},
-      {Kind::kNewPool, 8},      {Kind::kDestroyPool, 15},   {Kind::kConfigure, 10},
-      {Kind::kSetCapacity, 4},  {Kind::kSetPolicy, 2},      {Kind::kSetSurrendered, 4},
-      {Kind::kTick, 8},         {Kind::kFlushEphemeral, 2}, {Kind::kAddGuest, 6},
-      {Kind::kRemoveGuest, 1},  {Kind::kCheckAll, 5},
+      {Kind::kPut, 470},          {Kind::kGet, 260},        {Kind::kFlushPage, 130},
+      {Kind::kFlushObject, 25},   {Kind::kPutTogether, 25}, {Kind::kFlushTogether, 8},
+      {Kind::kPrefetch, 25},      {Kind::kNewPool, 8},      {Kind::kDestroyPool, 15},
+      {Kind::kConfigure, 10},     {Kind::kSetCapacity, 4},  {Kind::kSetPolicy, 2},
+      {Kind::kSetSurrendered, 4}, {Kind::kTick, 8},         {Kind::kFlushEphemeral, 2},
+      {Kind::kAddGuest, 6},       {Kind::kRemoveGuest, 1},  {Kind::kCheckAll, 5},
   };
   uint32_t all = 0;
   for (const Weight& one : kWeights) all += one.weight;
@@ -75,14 +75,23 @@ ModelOp ModelOp::From(uint64_t word) {
 }
 
 std::ostream& operator<<(std::ostream& out, const ModelOp& op) {
-  constexpr const char* kNames[] = {"put",          "get",
-                                    "flush page",   "flush object",
-                                    "put together", "prefetch",
-                                    "new pool",     "destroy pool",
-                                    "configure",    "set capacity",
-                                    "set policy",   "set surrendered",
-                                    "tick",         "flush ephemeral",
-                                    "add guest",    "remove guest",
+  constexpr const char* kNames[] = {"put",
+                                    "get",
+                                    "flush page",
+                                    "flush object",
+                                    "put together",
+                                    "flush together",
+                                    "prefetch",
+                                    "new pool",
+                                    "destroy pool",
+                                    "configure",
+                                    "set capacity",
+                                    "set policy",
+                                    "set surrendered",
+                                    "tick",
+                                    "flush ephemeral",
+                                    "add guest",
+                                    "remove guest",
                                     "check"};
   return out << kNames[static_cast<int>(op.kind)] << " guest " << int{op.guest} << " pool "
              << int{op.pool} << " object " << int{op.object} << " index " << int{op.index} << " "
@@ -114,6 +123,8 @@ void StoreModel::Step(const ModelOp& op) {
       return FlushObject(op);
     case Kind::kPutTogether:
       return PutTogether(op);
+    case Kind::kFlushTogether:
+      return FlushTogether(op);
     case Kind::kPrefetch:
       return Prefetch(op);
     case Kind::kNewPool:
@@ -187,6 +198,18 @@ void StoreModel::Enter(ModelPool& pool, uint64_t key, const ModelPage& page) {
 
 // ---- page operations ----
 
+// Pages of one guest, mostly of one pool, up to a group.
+std::vector<StoreModel::Target> StoreModel::GroupOf(const ModelOp& op) {
+  std::vector<Target> targets;
+  for (uint32_t i = 0; i <= op.argument % Store::kGroup; ++i) {
+    ModelOp one = ModelOp::From(Mix(op.argument + i));
+    one.guest = op.guest;
+    if (i % 4 != 0) one.pool = op.pool;
+    targets.push_back(TargetOf(one));
+  }
+  return targets;
+}
+
 StoreModel::ModelPage StoreModel::NewPage(const ModelOp& op) {
   return {.seed = Mix(++serial_), .look = config_.raw_only ? PageLook::kRandom : op.look};
 }
@@ -206,24 +229,20 @@ void StoreModel::Put(const ModelOp& op) {
 // As if the pages were put one after the other. (What makes a refusal due may have changed when the
 // others were put; where only the cap counts, NotePut knows better.)
 void StoreModel::PutTogether(const ModelOp& op) {
-  const uint32_t count = op.argument % Store::kGroup + 1;
-  std::vector<Target> targets;
+  const std::vector<Target> targets = GroupOf(op);
+  if (!targets[0].guest.handle) return;
   std::vector<ModelPage> pages;
   std::vector<Page> contents;
-  for (uint32_t i = 0; i < count; ++i) {
-    ModelOp one = ModelOp::From(Mix(op.argument + i));
-    one.guest = op.guest;
-    if (i % 4 != 0) one.pool = op.pool;
-    targets.push_back(TargetOf(one));
-    pages.push_back(NewPage(one));
+  for (uint32_t i = 0; i < targets.size(); ++i) {
+    pages.push_back(NewPage(ModelOp::From(Mix(op.argument + i))));
     contents.push_back(MakePage(pages.back().look, pages.back().seed));
   }
-  if (!targets[0].guest.handle) return;
   Store::Puts puts(*store_, *targets[0].guest.handle, codec_);
-  for (uint32_t i = 0; i < count; ++i) puts.Add(targets[i].handle, contents[i]);
+  for (size_t i = 0; i < targets.size(); ++i) puts.Add(targets[i].handle, contents[i]);
   const auto statuses = puts.Enter();
-  Demand(statuses.size() == count, "a status for each page");
-  for (uint32_t i = 0; i < count; ++i) NotePut(targets[i], pages[i], contents[i], statuses[i]);
+  Demand(statuses.size() == targets.size(), "a status for each page");
+  for (size_t i = 0; i < targets.size(); ++i)
+    NotePut(targets[i], pages[i], contents[i], statuses[i]);
 }
 
 uint16_t StoreModel::LengthOf(const Target& t, const Page& contents) {
@@ -300,7 +319,21 @@ void StoreModel::Get(const ModelOp& op) {
 void StoreModel::FlushPage(const ModelOp& op) {
   const Target t = TargetOf(op);
   if (!t.guest.handle) return;
-  const FlushStatus status = store_->FlushPage(*t.guest.handle, t.handle);
+  NoteFlush(t, store_->FlushPage(*t.guest.handle, t.handle));
+}
+
+// As if the pages were flushed one after the other.
+void StoreModel::FlushTogether(const ModelOp& op) {
+  const std::vector<Target> targets = GroupOf(op);
+  if (!targets[0].guest.handle) return;
+  std::vector<Handle> handles;
+  for (const Target& t : targets) handles.push_back(t.handle);
+  std::vector<FlushStatus> statuses(handles.size());
+  store_->FlushPages(*targets[0].guest.handle, handles, statuses);
+  for (size_t i = 0; i < targets.size(); ++i) NoteFlush(targets[i], statuses[i]);
+}
+
+void StoreModel::NoteFlush(const Target& t, FlushStatus status) {
   if (t.entry == nullptr) return Demand(status == FlushStatus::kNoPool, "flush in no pool");
   const bool frozen = t.guest.settings.frozen;
   Demand(status == (frozen ? FlushStatus::kFrozen : FlushStatus::kDone), "flush status");
@@ -321,8 +354,7 @@ void StoreModel::Prefetch(const ModelOp& op) {
     handles[i] = {random % 8 == 0 ? PoolId{op.pool} : t.pool, MakeObjectId(random / 8 % kObjects),
                   PageIndex{IndexOf(random / 64 % kIndexes)}};
   }
-  store_->Prefetch(*t.guest.handle, handles,
-                   op.index % 2 == 0 ? Ahead::kGets : Ahead::kPutsOrFlushes);
+  store_->Prefetch(*t.guest.handle, handles, op.index % 2 == 0 ? Ahead::kGets : Ahead::kPuts);
 }
 
 uint64_t StoreModel::StoredIn(const ModelGuest& guest, PoolId id, const Entry& entry) const {

@@ -42,6 +42,7 @@ struct ModelOp {
     kFlushPage,
     kFlushObject,
     kPutTogether,
+    kFlushTogether,
     kPrefetch,
     kNewPool,
     kDestroyPool,
@@ -135,6 +136,7 @@ class StoreModel {
   void FlushPage(const ModelOp& op);
   void FlushObject(const ModelOp& op);
   void PutTogether(const ModelOp& op);
+  void FlushTogether(const ModelOp& op);
   void Prefetch(const ModelOp& op);
   void NewPool(const ModelOp& op);
   void DestroyPool(const ModelOp& op);
@@ -148,8 +150,10 @@ class StoreModel {
   void RemoveGuest(const ModelOp& op);
 
   Target TargetOf(const ModelOp& op);
+  std::vector<Target> GroupOf(const ModelOp& op);
   ModelPage NewPage(const ModelOp& op);
   uint16_t LengthOf(const Target& t, const Page& contents);
+  void NoteFlush(const Target& t, FlushStatus status);
   // What became of a put.
   void NotePut(const Target& t, ModelPage page, const Page& contents, PutStatus status);
   GuestSettings MakeSettings(uint32_t argument) const;
