@@ -50,11 +50,13 @@ class OperationTimes {
 
   explicit OperationTimes(const Clock& clock) : clock_(clock) {}
 
-  // Before a request: is it one to time? Then Begin(), and End() after it.
-  bool IsNext() {
-    if (--countdown_ != 0) return false;
-    countdown_ = kSampleEvery;
-    return true;
+  // Before a request, or some that are executed together: is it, or one of them, one to time? Then
+  // Begin(), and End() after it. REQUIRES: 0 < requests < kSampleEvery.
+  bool IsNext(uint32_t requests = 1) {
+    const bool is_next = countdown_ <= requests;
+    if (is_next) countdown_ += kSampleEvery;
+    countdown_ -= requests;
+    return is_next;
   }
   void Begin() { begin_ = clock_.Now(); }
   // Operations that nobody knows are not counted. REQUIRES: pages > 0.

@@ -346,7 +346,7 @@ uint64_t Queue::ExecuteGroup(PageCodec& codec, PageCount budget, OperationTimes*
   }
   if ((unshown_gets_ & changed) != 0) Push();
 
-  const bool timed = times != nullptr && times->IsNext();
+  const bool timed = times != nullptr && times->IsNext(static_cast<uint32_t>(requests.size()));
   if (timed) times->Begin();
   Statuses statuses;
   if (op == TMEMIF_OP_PUT_PAGE) {
@@ -373,9 +373,12 @@ Queue::Outcome Queue::OutcomeOfPut(std::span<const int32_t> pages) {
 }
 
 Queue::Outcome Queue::OutcomeOfFlush(std::span<const int32_t> pages) {
-  const int32_t worst = *std::ranges::min_element(pages);
-  if (worst == Negative(TMEMIF_ENODEV)) return {.status = worst};
-  return {.status = worst < 0 ? worst : static_cast<int32_t>(pages.size()),
+  const auto any = [pages](int32_t status) {
+    return std::ranges::find(pages, status) != pages.end();
+  };
+  if (any(Negative(TMEMIF_ENODEV))) return {.status = Negative(TMEMIF_ENODEV)};
+  const bool frozen = any(Negative(TMEMIF_EFROZEN));
+  return {.status = frozen ? Negative(TMEMIF_EFROZEN) : static_cast<int32_t>(pages.size()),
           .done = UINT64_MAX >> (64 - pages.size())};
 }
 

@@ -254,7 +254,7 @@ class Store::Puts {
     Handle handle;
     const std::byte* page = nullptr;
     CompressMode mode = CompressMode::kOff;
-    Payload payload;  // without bytes if it may be refused
+    Payload payload;  // without bytes if it has to be looked at alone
   };
 
   Impl& store_;

@@ -93,15 +93,23 @@ class Store::Impl {
   // REQUIRES: handles.size() <= kGroup.
   template <class Visit>
   void ForEachPool(Guest& guest, std::span<const Handle> handles, Visit visit);
-  PutStatus Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec);
+  // A page's payload, and the mode that it came from.
+  struct Compressed {
+    CompressMode mode;
+    Payload payload;
+  };
+  // Compresses the page unless that was done.
+  PutStatus Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec,
+                const std::optional<Compressed>& compressed);
   struct Ready;
-  std::optional<Ready> Prepare(Guest& guest, const Handle& handle, const Payload& payload,
-                               CompressMode mode);
+  std::optional<Ready> Prepare(Guest& guest, const Handle& handle, const Compressed& page);
   PutStatus Enter(Guest& guest, Ready&& page, Keyspace::OldPage old_page);
-  // Whether a put may be refused for what persistent pages hold already, or has to look for room.
-  bool MayRefuse(const Ground& ground) const {
-    return ground.pool.page_class == PageClass::kPersistent &&
-           (ground.keyspace->may_shrink() || memory_.scarce());
+  // False if the put has to be looked at alone: it will or may be refused, or look for room; or its
+  // object, of a shared pool, may come to be charged to the guest.
+  bool MayBeStoredAtOnce(const Guest& guest, const Ground& ground) const {
+    if (!ground || ground.pool.shared || guest.frozen()) return false;
+    return ground.pool.page_class == PageClass::kEphemeral ||
+           (!ground.keyspace->may_shrink() && !memory_.scarce());
   }
   CompressMode ModeOfPut(Guest& guest, const Ground& ground, PageCodec& codec);
   std::expected<Keyspace::Incoming, Refusal> Accommodate(Guest& guest, const Ground& ground,

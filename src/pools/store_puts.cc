@@ -102,7 +102,8 @@ PutStatus Store::Impl::Enter(Guest& guest, Ready&& page, Keyspace::OldPage old_p
   return status;
 }
 
-PutStatus Store::Impl::Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec) {
+PutStatus Store::Impl::Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec,
+                           const std::optional<Compressed>& compressed) {
   const Ground ground = GroundOf(guest, handle.pool);
   if (!ground) return PutStatus::kNoPool;
   const PageClass page_class = ground.pool.page_class;
@@ -123,9 +124,10 @@ PutStatus Store::Impl::Put(Guest& guest, const Handle& handle, PageView page, Pa
     return status;
   }
 
-  const CompressMode mode = ModeOfPut(guest, ground, codec);
+  const CompressMode mode = compressed ? compressed->mode : ModeOfPut(guest, ground, codec);
+  const Payload payload = compressed ? compressed->payload : codec.Compress(page, mode);
   Bytes amount;
-  auto incoming = Accommodate(guest, ground, ref, codec.Compress(page, mode), old_page, amount);
+  auto incoming = Accommodate(guest, ground, ref, payload, old_page, amount);
   if (!incoming && mode == CompressMode::kAuto) {  // what it comes to may find room
     const Payload smaller = codec.Compress(page, CompressMode::kFast);
     incoming = Accommodate(guest, ground, ref, smaller, old_page, amount);
@@ -143,7 +145,7 @@ PutStatus Store::Impl::Put(Guest& guest, const Handle& handle, PageView page, Pa
 }
 
 PutStatus Store::Put(Guest& guest, const Handle& handle, PageView page, PageCodec& codec) {
-  return impl_->Put(guest, handle, page, codec);
+  return impl_->Put(guest, handle, page, codec, std::nullopt);
 }
 
 // ---- several pages ----
@@ -155,26 +157,29 @@ void Store::Puts::Add(const Handle& handle, PageView page) {
   Member& member = members_[count_];
   member = {.handle = handle, .page = page.data(), .payload = {}};
   const Impl::Ground ground = store_.GroundOf(guest_, handle.pool);
-  if (ground && !guest_.frozen() && !store_.MayRefuse(ground)) {
+  if (store_.MayBeStoredAtOnce(guest_, ground)) {
     member.mode = store_.ModeOfPut(guest_, ground, codec_);
     member.payload = codec_.CompressInto(rooms_[count_], page, member.mode);
   }
   ++count_;
 }
 
-// What the page needs, if there is enough of everything at once.
+// What the page needs, if there is enough of everything. The heap does not grow for it: the pages
+// before it, once they entered, may leave a slot.
 std::optional<Store::Impl::Ready> Store::Impl::Prepare(Guest& guest, const Handle& handle,
-                                                       const Payload& payload, CompressMode mode) {
+                                                       const Compressed& page) {
   const Ground ground = GroundOf(guest, handle.pool);
-  if (!ground || payload.bytes.empty() || guest.frozen() || MayRefuse(ground)) return std::nullopt;
-  Charge charge = Charge::Take(guest.ledger(), RecordCharge(payload.bytes.size()));
+  if (!MayBeStoredAtOnce(guest, ground)) return std::nullopt;
+  const size_t length = page.payload.bytes.size();
+  Charge charge = Charge::Take(guest.ledger(), RecordCharge(length));
   if (!charge) return std::nullopt;
-  auto slot = ground.keyspace->heap(ground.pool.page_class).Allocate(payload.bytes.size());
+  auto slot =
+      ground.keyspace->heap(ground.pool.page_class).Allocate(length, Heap::Growth::kForbidden);
   if (!slot) return std::nullopt;
-  const bool later = mode == CompressMode::kAuto && payload.codec == Codec::kRaw;
+  const bool later = page.mode == CompressMode::kAuto && page.payload.codec == Codec::kRaw;
   return Ready{ground,
                ground.Ref(handle.object, handle.index),
-               {payload, *std::move(slot), std::move(charge), later}};
+               {page.payload, *std::move(slot), std::move(charge), later}};
 }
 
 std::span<const PutStatus> Store::Puts::Enter() {
@@ -184,18 +189,21 @@ std::span<const PutStatus> Store::Puts::Enter() {
     const std::span those = std::span(ready).subspan(entered, end - entered);
     for (auto& page : those) Keyspace::PrepareToFill(page->incoming);
     for (auto& page : those) Keyspace::Fill(page->incoming, page->page_class());
-    for (; entered < end; ++entered) {
-      statuses_[entered] =
-          store_.Enter(guest_, *std::move(ready[entered]), Keyspace::OldPage::kUntouched);
+    for (auto& page : those) {
+      statuses_[entered++] = store_.Enter(guest_, *std::move(page), Keyspace::OldPage::kUntouched);
+      page.reset();  // what it was given and did not keep, others may need
     }
   };
   for (size_t i = 0; i < count_; ++i) {
     const Member& member = members_[i];
-    ready[i] = store_.Prepare(guest_, member.handle, member.payload, member.mode);
+    std::optional<Impl::Compressed> compressed;
+    if (!member.payload.bytes.empty()) compressed = {member.mode, member.payload};
+    if (compressed) ready[i] = store_.Prepare(guest_, member.handle, *compressed);
     if (ready[i]) continue;
     // What it takes, and whether, depends on the pages before it: they come first.
     enter(i);
-    statuses_[i] = store_.Put(guest_, member.handle, PageView(member.page, kPageSize), codec_);
+    const PageView page(member.page, kPageSize);
+    statuses_[i] = store_.Put(guest_, member.handle, page, codec_, compressed);
     entered = i + 1;
   }
   enter(count_);

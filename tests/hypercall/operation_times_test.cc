@@ -36,6 +36,15 @@ TEST(OperationTimesTest, OneRequestInSoManyIsTimed) {
   EXPECT_EQ(timed, 10u);
 }
 
+TEST(OperationTimesTest, RequestsThatAreExecutedTogetherCountEach) {
+  const FixedClock clock;
+  OperationTimes times(clock);
+  uint32_t timed = 0;
+  for (uint32_t i = 0; i < 10 * OperationTimes::kSampleEvery; ++i)
+    timed += times.IsNext(16) ? 1 : 0;
+  EXPECT_EQ(timed, 160u);
+}
+
 TEST(OperationTimesTest, ATimeIsThatOfOnePage) {
   FixedClock clock;
   OperationTimes times(clock);

@@ -54,6 +54,27 @@ TEST_F(SharedStoreTest, ThePoolLivesOnWhenAGuestLeaves) {
   EXPECT_EQ(store_->Stats().counters.gets, 300);
 }
 
+// A group's charges once were all taken before the first of its pages took the object over, which
+// then had no room for what the object was charged already.
+TEST_F(SharedStoreTest, PutsTogetherIntoAnothersObjectAreStoredAsIfOneAfterTheOther) {
+  const PoolId a = NewSharedPool(alice_, 1);
+  const PoolId b = NewSharedPool(bob_, 1);
+  for (uint32_t i = 0; i < 5; ++i) Put(alice_, a, 1, i, i);
+  auto settings = RawSettings();
+  settings.shared_auth = {UuidOf(1)};
+  settings.cap = kRawCharge * 8;
+  ASSERT_TRUE(store_->Configure(GuestId{2}, settings));
+  const Page page = MakePage(PageLook::kRandom, 77);
+  Store::Puts puts(*store_, *bob_, codec_);
+  for (uint32_t i = 0; i < Store::kGroup; ++i) puts.Add(HandleOf(b, 1, 10 + i), page);
+  const auto statuses = puts.Enter();
+  for (uint32_t i = 0; i < Store::kGroup; ++i) {
+    EXPECT_EQ(statuses[i], i < 3 ? PutStatus::kStored : PutStatus::kNoMemory) << i;
+  }
+  EXPECT_EQ(bob_->ledger().charged(), settings.cap);
+  EXPECT_EQ(alice_->ledger().charged(), Bytes(0));
+}
+
 TEST_F(SharedStoreTest, TheLastToLeaveDrainsWithinItsBudget) {
   const PoolId a = NewSharedPool(alice_, 1);
   for (uint32_t i = 0; i < 100; ++i) Put(alice_, a, i, i, i);

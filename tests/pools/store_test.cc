@@ -575,5 +575,24 @@ TEST_F(StoreTest, FiguresAddUp) {
   EXPECT_EQ(stats.segments[0], Segments(2));
 }
 
+// The slot that one overwrite leaves serves the next, alone or in a group.
+TEST_F(StoreTest, OverwritesTogetherTakeNoSegmentMore) {
+  const GuestPointer guest = AddGuest(1);
+  const PoolId swap = NewPool(guest, kPersistent);
+  const auto pages = static_cast<uint32_t>(RawPages(1) - 1);
+  ASSERT_EQ(Fill(guest, swap, 1, pages), pages);
+  ASSERT_EQ(store_->Stats().segments[1], Segments(1));
+  const Page page = MakePage(PageLook::kRandom, 77);
+  for (int round = 0; round < 3; ++round) {
+    Store::Puts puts(*store_, *guest, codec_);
+    for (uint32_t i = 0; i < Store::kGroup; ++i) puts.Add(HandleOf(swap, 1, i), page);
+    for (const PutStatus status : puts.Enter()) EXPECT_EQ(status, PutStatus::kStored);
+  }
+  EXPECT_EQ(store_->Stats().segments[1], Segments(1));
+  for (uint32_t i = 0; i < pages; ++i) {
+    EXPECT_TRUE(Has(guest, swap, 1, i, i < Store::kGroup ? 77 : i)) << i;
+  }
+}
+
 }  // namespace
 }  // namespace tmem
