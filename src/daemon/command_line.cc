@@ -43,8 +43,8 @@ void Declare(CLI::App& app, Words& words) {
     if (!knob.has_flag) continue;
     app.add_option_function<std::string>(
            FlagOf(knob),
-           [&words, name = knob.name](const std::string& value) {
-             words.flags.emplace_back(name, value);
+           [&words, &knob](const std::string& value) {
+             words.flags.emplace_back(knob.name, value);
            },
            knob.help)
         ->type_name("VALUE");

@@ -72,7 +72,7 @@ Result<ControlClient> ControlClient::Connect(const std::string& path) {
   return ControlClient(path, std::move(fd));
 }
 
-Result<Json> ControlClient::Call(std::string_view verb, Json fields) {
+Result<Json> ControlClient::Call(std::string_view verb, const Json& fields) {
   Json request{{field::kVersion, kControlVersion}, {field::kVerb, verb}};
   request.update(fields);
   TMEM_TRY(Send(request.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n'));

@@ -25,7 +25,7 @@ class ControlClient {
 
   // Sends a request and waits for its answer: the result, or the error that the daemon reported.
   // `fields` is an object of the verb's fields. kUnavailable if the daemon went away.
-  Result<Json> Call(std::string_view verb, Json fields = Json::object());
+  Result<Json> Call(std::string_view verb, const Json& fields = Json::object());
 
  private:
   ControlClient(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}

@@ -27,7 +27,7 @@ std::string_view NameOf(ErrorCode code) {
   return at->second;
 }
 
-std::string Line(Json answer) {
+std::string Line(const Json& answer) {
   // Text that is no UTF-8 (a guest's name) is sent with marks in place of what cannot be.
   return answer.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -21,9 +21,9 @@ bool Names(const std::string& entry, const GuestInfo& guest) {
 
 template <class Key>
 SettingChanges EntryOr(const std::map<Key, SettingChanges>& entries, const Key& key,
-                       SettingChanges otherwise) {
+                       const SettingChanges& otherwise) {
   const auto at = entries.find(key);
-  return at == entries.end() ? std::move(otherwise) : at->second;
+  return at == entries.end() ? otherwise : at->second;
 }
 
 // What stands there under the guest's uuid, or else under its name.
@@ -79,8 +79,8 @@ void GuestRegistry::Record(const GuestInfo& guest, LiveChanges changes) {
 }
 
 std::string GuestRegistry::FileNameOf(const GuestInfo& guest) const {
-  std::string uuid = guest.uuid.ToString();
-  return files_.contains(uuid) || !NamesAFile(guest.name) ? std::move(uuid) : guest.name;
+  const std::string uuid = guest.uuid.ToString();
+  return files_.contains(uuid) || !NamesAFile(guest.name) ? uuid : guest.name;
 }
 
 Result<void> GuestRegistry::CheckFile(const GuestInfo& guest, const SettingEdits& edits) const {

@@ -290,6 +290,7 @@ void Backend::Impl::RemoveGuest(GuestId id) {
 
 std::vector<ConnectionInfo> Backend::Impl::Connections() const {
   std::vector<ConnectionInfo> infos;
+  infos.reserve(connections_.size());
   for (const auto& [id, connection] : connections_) {
     infos.push_back({.guest = connection->info(),
                      .state = std::string(NameOf(connection->state())),

@@ -18,7 +18,8 @@ constexpr size_t kBlockSize = 2 << 20;  // a huge page
 constexpr size_t kSlabsInBlock = kBlockSize / kNodeSlabSize;
 
 std::byte* BlockBase(const void* inside) {
-  return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(inside) & ~(kBlockSize - 1));
+  auto* const byte = static_cast<std::byte*>(const_cast<void*>(inside));
+  return byte - reinterpret_cast<uintptr_t>(inside) % kBlockSize;
 }
 
 }  // namespace

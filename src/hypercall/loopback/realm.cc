@@ -169,6 +169,7 @@ std::vector<GuestInfo> Realm::Guests() {
   MutexLock lock(mutex_);
   released_.clear();
   std::vector<GuestInfo> guests;
+  guests.reserve(guests_.size());
   for (const auto& [id, guest] : guests_) guests.push_back(guest.info);
   return guests;
 }
