@@ -98,11 +98,10 @@ void StreamingFence() {}
 #endif
 
 void PrepareStreamingCopy(const std::byte* to, size_t size) {
-  const auto prepare = [](const std::byte* end) {
-    if (reinterpret_cast<uintptr_t>(end) % kLine != 0) Touch(end);
-  };
-  prepare(to);
-  prepare(to + size);
+  if (size == 0) return;
+  // Within the destination: what lies behind it may be another thread's, or nobody's.
+  if (reinterpret_cast<uintptr_t>(to) % kLine != 0) Touch(to);
+  if (reinterpret_cast<uintptr_t>(to + size) % kLine != 0) Touch(to + size - 1);
 }
 
 }  // namespace tmem
